@@ -1,0 +1,82 @@
+"""Clock readings to texts and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execution_tracker.timestamps import ClockFace, to_ns
+
+NANOSECONDS = st.integers(0, 4_000_000_000 * 10**9)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@given(st.lists(NANOSECONDS, max_size=5))
+def test_the_text_of_an_instant_is_the_local_time_that_datetime_gives(instants: list[int]) -> None:
+    clock = ClockFace()
+    for instant_ns in instants:
+        moment = datetime.fromtimestamp(instant_ns // 10**9).replace(microsecond=instant_ns // 1000 % 10**6)
+        assert clock.text(instant_ns) == moment.isoformat(timespec="microseconds")
+
+
+@given(st.lists(NANOSECONDS, max_size=5), st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe"]))
+def test_with_a_zone_the_text_is_its_time_with_the_offset(instants: list[int], name: str) -> None:
+    zone = ZoneInfo(name)
+    clock = ClockFace(zone)
+    for instant_ns in instants:
+        moment = datetime.fromtimestamp(instant_ns // 10**9, zone).replace(microsecond=instant_ns // 1000 % 10**6)
+        assert clock.text(instant_ns) == moment.isoformat(timespec="microseconds")
+
+
+@given(NANOSECONDS, st.integers(1, 10**14))
+def test_the_end_is_the_start_plus_the_elapsed_time(start_ns: int, elapsed_ns: int) -> None:
+    clock = ClockFace()
+    start = datetime.fromisoformat(clock.text(start_ns))
+    end = datetime.fromisoformat(clock.text_after(start_ns, elapsed_ns))
+    assert abs((end - start) - timedelta(microseconds=elapsed_ns // 1000)) <= timedelta(microseconds=1)
+
+
+@pytest.mark.usefixtures("berlin")
+def test_an_end_after_the_change_from_summer_time_stays_on_the_clock_face_of_the_start() -> None:
+    start_ns = round(datetime(2026, 10, 25, 0, 59, 59, tzinfo=timezone.utc).timestamp()) * 10**9
+    clock = ClockFace()
+    assert clock.text(start_ns) == "2026-10-25T02:59:59.000000"
+    assert clock.text(start_ns + 2 * 10**9) == "2026-10-25T02:00:01.000000"  # the clock on the wall
+    assert clock.text_after(start_ns, 2 * 10**9) == "2026-10-25T03:00:01.000000"
+    assert clock.text(start_ns + 2 * 10**9) == "2026-10-25T02:00:01.000000"
+
+
+def test_with_a_zone_an_end_after_the_change_has_the_offset_of_its_own_moment() -> None:
+    start_ns = round(datetime(2026, 10, 25, 0, 59, 59, tzinfo=timezone.utc).timestamp()) * 10**9
+    clock = ClockFace(ZoneInfo("Europe/Berlin"))
+    assert clock.text(start_ns) == "2026-10-25T02:59:59.000000+02:00"
+    assert clock.text_after(start_ns, 2 * 10**9) == "2026-10-25T02:00:01.000000+01:00"
+
+
+@given(NANOSECONDS)
+def test_a_text_with_an_offset_gives_back_its_instant_to_the_microsecond(instant_ns: int) -> None:
+    assert to_ns(ClockFace(ZoneInfo("Asia/Kolkata")).text(instant_ns)) == instant_ns // 1000 * 1000
+
+
+def test_a_naive_text_is_local_time() -> None:
+    instant_ns = time.time_ns()
+    assert to_ns(ClockFace().text(instant_ns)) == instant_ns // 1000 * 1000
+
+
+@pytest.mark.parametrize("text", [None, 5, "", "yesterday", "2026-13-01T00:00:00", b"2026-01-01", [], "0001-01-01"])
+def test_what_is_no_time_gives_none(text: object) -> None:
+    assert to_ns(text) is None or text == "0001-01-01"
