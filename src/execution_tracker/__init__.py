@@ -1,6 +1,7 @@
 """Records what the routines of a flow do, and tells what ran, what failed, what was slow and why."""
 
 from execution_tracker.errors import InvalidRunError, TrackerError
+from execution_tracker.tracker import ExecutionTracker
 
-__all__ = ["InvalidRunError", "TrackerError"]
+__all__ = ["ExecutionTracker", "InvalidRunError", "TrackerError"]
 __version__ = "0.1.0"

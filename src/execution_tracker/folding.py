@@ -1,0 +1,229 @@
+"""The fold: log entries become records.
+
+An entry of the log is eight scalars:
+
+====== ============ ======================== ========== ============ ============ ===== ======= =======
+call   slot 0       1                        2          3            4            5     6       7
+====== ============ ======================== ========== ============ ============ ===== ======= =======
+start  ``START``    routine id               params     None         execution id owner wall ns mono ns
+end    the status   routine id               result     error        execution id owner wall ns mono ns
+event  ``EVENT``    source id                event name target id    data         None  wall ns None
+====== ============ ======================== ========== ============ ============ ===== ======= =======
+
+In CPython other threads, signal handlers and forks come in only after a call or a backward jump, never between two
+plain assignments. So the fold decides on an entry with calls, and commits it without one: wherever it is interrupted,
+each entry has been folded entirely or not at all, and the next fold goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import tzinfo
+from itertools import chain
+from typing import Any
+
+from execution_tracker.pairing import Pairing, Record, hashable
+from execution_tracker.timestamps import SECOND_NS, ClockFace, to_ns
+
+START = object()
+EVENT = object()
+ENTRY_WIDTH = 8
+
+
+class Fold:
+    """The records folded so far, and what is needed to fold more. One thread at a time may use it."""
+
+    def __init__(self, tz: tzinfo | None = None) -> None:
+        self.executions: dict[Any, list[Record]] = {}
+        self.events: list[Record] = []
+        self.unmatched_ends = 0
+        self.pairing = Pairing()
+        self.clock = ClockFace(tz)
+        self._first_start_ns = self._last_end_ns = 0  # on the wall clock, 0 before there is one
+        self._may_overlap = False  # until two executions are open at once, or records come from outside
+        self._entries: Iterator[tuple[Any, ...]] = iter(())
+        self._entry: Any = None
+
+    def fold(self, log: list[Any]) -> None:
+        """Fold every entry of the log, oldest first, and what an interrupted fold left behind before that."""
+        while True:
+            self._fold_entries()
+            if not log:
+                return
+            chunk = log[:]
+            size = len(chunk)
+            entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
+            # No call between these two: else an interrupt would have the chunk folded twice.
+            self._entries = entries
+            del log[:size]
+
+    def _fold_entries(self) -> None:
+        """Fold the entry in hand, if a fold was interrupted, and all that were taken from the log after it."""
+        if self._entry is not None:
+            entries = chain((self._entry,), self._entries)
+            # No call between these two, as above.
+            self._entries = entries
+            self._entry = None
+        for self._entry in self._entries:  # noqa: B020 - the entry stays in hand until it is committed
+            try:
+                kind = self._entry[0]
+                if kind is EVENT:
+                    self._fold_event(self._entry)
+                elif kind is START:
+                    self._fold_start(self._entry)
+                else:
+                    self._fold_end(self._entry)
+            except Exception:
+                if self._entry is None or not self._refuses(self._entry[1]):
+                    raise  # out of a signal handler, or memory ran out: the entry stays in hand
+                self._entry = None
+
+    def _refuses(self, routine_id: Any) -> bool:
+        """Tell whether an id cannot be compared with others, so that nothing can be recorded under it."""
+        try:
+            self.executions.get(routine_id)
+        except Exception:
+            return True
+        return False
+
+    def _fold_event(self, entry: tuple[Any, ...]) -> None:
+        _, source_routine_id, event_name, target_routine_id, data, _, wall_ns, _ = entry
+        record = {
+            "timestamp": self.clock.text(wall_ns),
+            "source_routine_id": source_routine_id if type(source_routine_id) is str else hashable(source_routine_id),
+            "event_name": event_name,
+            "target_routine_id": target_routine_id if type(target_routine_id) is str else hashable(target_routine_id),
+            "data": {} if data is None else _or_empty(data),
+        }
+        events = self.events
+        # commit
+        events += (record,)
+        self._entry = None
+
+    def _fold_start(self, entry: tuple[Any, ...]) -> None:
+        _, routine_id, params, _, execution_id, owner, wall_ns, mono_ns = entry
+        if type(routine_id) is not str:
+            routine_id = hashable(routine_id)
+        record = {
+            "routine_id": routine_id,
+            "start_time": self.clock.text(wall_ns),
+            "params": {} if params is None else _or_empty(params),
+            "status": "running",
+        }
+        records = self.executions.get(routine_id)
+        if not isinstance(records, list):
+            records = self.executions[routine_id] = []
+        pairing = self.pairing
+        open_of_routine = pairing.open_of_routine.get(routine_id)
+        if open_of_routine is None:
+            open_of_routine = pairing.open_of_routine[routine_id] = {}
+        by_owner = pairing.open_of_owner.get(routine_id)
+        open_of_owner = None if by_owner is None else by_owner.setdefault(id(owner), {})
+        opened = record, routine_id, owner, wall_ns, mono_ns
+        # commit
+        records += (record,)
+        if pairing.open:
+            self._may_overlap = True
+        if not self._first_start_ns or wall_ns < self._first_start_ns:
+            self._first_start_ns = wall_ns
+        pairing.open[execution_id] = opened
+        open_of_routine[execution_id] = opened
+        if open_of_owner is not None:
+            open_of_owner[execution_id] = opened
+        self._entry = None
+
+    def _fold_end(self, entry: tuple[Any, ...]) -> None:
+        status, routine_id, result, error, given_id, owner, wall_ns, mono_ns = entry
+        if type(routine_id) is not str:
+            routine_id = hashable(routine_id)
+        pairing = self.pairing
+        execution_id = pairing.closed_by(given_id, routine_id, owner)
+        opened = pairing.open.get(execution_id)
+        if opened is not None:
+            record, routine_id, owner, start_ns, mono_start_ns = opened
+            owner_id = id(owner)
+            open_of_routine = pairing.open_of_routine[routine_id]
+            by_owner = pairing.open_of_owner.get(routine_id)
+        else:
+            ended = pairing.ended.get(execution_id) or self._latest_record(routine_id)
+            if ended is None:
+                self.unmatched_ends += 1
+                self._entry = None
+                return
+            record = ended
+            start_ns, mono_start_ns = to_ns(record.get("start_time")), None
+        execution_time = None
+        if start_ns is None:  # edited by hand: it is known when it ended, but not how long it took
+            end_ns = wall_ns
+            end_time = self.clock.text(wall_ns)
+        else:
+            elapsed_ns = wall_ns - start_ns if mono_start_ns is None else mono_ns - mono_start_ns
+            if elapsed_ns < 1:
+                elapsed_ns = 1
+            end_ns = start_ns + elapsed_ns
+            end_time = self.clock.text_after(start_ns, elapsed_ns)
+            execution_time = elapsed_ns / SECOND_NS
+        # commit
+        if end_ns > self._last_end_ns:
+            self._last_end_ns = end_ns
+        record["status"] = status
+        record["end_time"] = end_time
+        if result is not None:
+            record["result"] = result
+        if error is not None:
+            record["error"] = error
+        if execution_time is not None:
+            record["execution_time"] = execution_time
+        if opened is not None:
+            pairing.ended[execution_id] = record
+            del pairing.open[execution_id], open_of_routine[execution_id]
+            if by_owner is not None:
+                del by_owner[owner_id][execution_id]
+                if not by_owner[owner_id]:
+                    del by_owner[owner_id]
+                if not open_of_routine:
+                    del pairing.open_of_owner[routine_id]
+        self._entry = None
+
+    def _latest_record(self, routine_id: Any) -> Record | None:
+        """Return the record that an end updates when nothing is open: rule 4, or None for rule 5."""
+        records = self.executions.get(routine_id)
+        if isinstance(records, list) and records and isinstance(records[-1], dict):
+            return records[-1]
+        return None
+
+    def replace(
+        self, executions: dict[Any, list[Record]] | None, events: list[Record] | None, next_id: Callable[[], int]
+    ) -> None:
+        """Hold these containers, which may come from outside, from now on; None keeps what is there."""
+        pairing = self.pairing if executions is None else self.pairing.adopt(executions, next_id)
+        # commit
+        self.pairing = pairing
+        if executions is not None:
+            self._may_overlap = True
+            self.executions = executions
+        if events is not None:
+            self.events = events
+
+    @property
+    def sequential_ns(self) -> tuple[int, int] | None:
+        """First start and last end on the wall clock, if it is certain that no two executions were open at once."""
+        return None if self._may_overlap else (self._first_start_ns, self._last_end_ns)
+
+    def check(self) -> None:
+        """Assert the invariants of the state between two folds."""
+        assert self._entry is None
+        self.pairing.check()
+        identities = {id(record) for records in self.executions.values() for record in records}
+        assert all(id(opened[0]) in identities for opened in self.pairing.open.values())
+        assert all(id(record) in identities for record in self.pairing.ended.values())
+
+
+def _or_empty(payload: Any) -> Any:
+    """Return the payload, ``{}`` for None or an empty one."""
+    if type(payload) is dict:  # cannot raise, so what is raised here comes out of a signal handler
+        return payload or {}
+    try:
+        return payload or {}
+    except Exception:  # an array has no truth value
+        return payload

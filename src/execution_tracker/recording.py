@@ -1,0 +1,275 @@
+"""The log that engines write, and the records that readers see.
+
+A ``record_*`` call appends one entry of eight scalars to a flat list and returns; the entry is folded into records when
+somebody looks. It is cheap and needs no lock, because in CPython ``list.extend`` with a tuple, ``log[:]`` and
+``del log[:n]`` are atomic, and because scalars in a flat list do not wake the garbage collector, as a tuple kept for
+each call would.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import tzinfo
+from itertools import count
+from time import perf_counter_ns, time_ns
+from typing import Any
+
+from execution_tracker import owners
+from execution_tracker.errors import InvalidRunError
+from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold
+from execution_tracker.owners import this_thread
+from execution_tracker.pairing import Record
+
+# How long a recorder waits for another thread that folds. Only foreign code can make it wait so long: a finalizer that
+# runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.
+_PATIENCE_S = 0.05
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class Recording:
+    """What was recorded so far, and the three calls that record more: the base of ``ExecutionTracker``."""
+
+    def __init__(self, tz: tzinfo | None = None) -> None:
+        self._log: list[Any] = []
+        self._next_id = count(1).__next__
+        self._live = False
+        self._fold = Fold(tz)
+        self._folding = False
+        self._reset_lock()
+
+    # --- what engines call ---
+
+    def record_routine_start(self, routine_id: Any, params: Any = None) -> int:
+        """Record that an execution of a routine starts now.
+
+        Args:
+            routine_id: The routine, normally a text. An unhashable id is recorded under its ``repr``.
+            params: What it was called with, kept by reference.
+
+        Returns:
+            The id of this execution, for ``record_routine_end(…, execution_id=…)``. Ids count from 1.
+
+        Never raises, and takes no lock while nobody holds the records: well under a microsecond.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker("nightly")
+        >>> execution = tracker.record_routine_start("parse", {"path": "a.md"})
+        >>> tracker.record_routine_end("parse", execution_id=execution)
+        >>> tracker.routine_executions["parse"][0]["status"]
+        'completed'
+        """
+        execution_id = self._next_id()
+        owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
+        self._log.extend((START, routine_id, params, None, execution_id, owner, time_ns(), perf_counter_ns()))
+        if self._live:
+            self._fold_now()
+        return execution_id
+
+    def record_routine_end(
+        self,
+        routine_id: Any,
+        status: Any = "completed",
+        result: Any = None,
+        error: Any = None,
+        *,
+        execution_id: int | None = None,
+    ) -> None:
+        """Record that an execution of a routine ends now.
+
+        It closes the execution with that id. Without one it closes the routine's latest open execution that the same
+        thread or asyncio task started, else the latest open one. If none is open it updates the routine's latest
+        record, and if there is none either it is counted as an unmatched end.
+
+        Args:
+            routine_id: The routine, as given at the start.
+            status: How it ended; ``"completed"`` and ``"failed"`` are counted by the metrics.
+            result: What it gave, kept by reference; left out of the record if None.
+            error: What went wrong, as a text; left out of the record if None.
+            execution_id: What :meth:`record_routine_start` returned. An unknown one is ignored.
+
+        Never raises; as cheap as :meth:`record_routine_start`.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> _ = tracker.record_routine_start("load")
+        >>> tracker.record_routine_end("load", "failed", error="no such file")
+        >>> tracker.routine_executions["load"][0]["error"]
+        'no such file'
+        """
+        owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
+        self._log.extend((status, routine_id, result, error, execution_id, owner, time_ns(), perf_counter_ns()))
+        if self._live:
+            self._fold_now()
+
+    def record_event(
+        self, source_routine_id: Any, event_name: Any, target_routine_id: Any = None, data: Any = None
+    ) -> None:
+        """Record that a routine emits an event now.
+
+        Args:
+            source_routine_id: The routine that emits it.
+            event_name: The name of the event.
+            target_routine_id: The routine that receives it, None if unknown.
+            data: What it carries, kept by reference.
+
+        Never raises; cheaper than :meth:`record_routine_start`.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> tracker.record_event("parse", "parsed", "count", {"words": 120})
+        >>> tracker.event_flow[0]["data"]
+        {'words': 120}
+        """
+        self._log.extend((EVENT, source_routine_id, event_name, target_routine_id, data, None, time_ns(), None))
+        if self._live:
+            self._fold_now()
+
+    # --- what readers see ---
+
+    @property
+    def routine_executions(self) -> dict[Any, list[Record]]:
+        """The execution records of each routine, oldest first, as live containers."""
+        self._go_live()
+        return self._fold.executions
+
+    @routine_executions.setter
+    def routine_executions(self, executions: dict[Any, list[Record]]) -> None:
+        if not isinstance(executions, dict):
+            raise InvalidRunError(
+                f"routine_executions: expected a dict of lists of records, found {type(executions).__name__}"
+            )
+        self._replace(executions, None)
+        self._go_live()
+
+    @property
+    def event_flow(self) -> list[Record]:
+        """The event records, oldest first, as a live list."""
+        self._go_live()
+        return self._fold.events
+
+    @event_flow.setter
+    def event_flow(self, events: list[Record]) -> None:
+        if not isinstance(events, list):
+            raise InvalidRunError(f"event_flow: expected a list of records, found {type(events).__name__}")
+        self._replace(None, events)
+        self._go_live()
+
+    def _go_live(self) -> None:
+        """Fold what was recorded, and have each later call folded at once: its records may be in a caller's hands."""
+        with self._lock:
+            self._fold_log()
+            # Recorders look at the flag after they have appended. Who saw it unset has appended before the next fold.
+            self._live = True
+            self._fold_log()
+
+    def _replace(self, executions: dict[Any, list[Record]] | None, events: list[Record] | None) -> None:
+        """Fold what was recorded, then hold these containers; None keeps what is there."""
+        with self._lock:
+            self._fold_log()
+            self._fold.replace(executions, events, self._next_id)
+
+    def _snapshot(self) -> tuple[dict[Any, list[Record]], list[Record]]:
+        """Fold, and return shallow copies: the records by routine, and the events, less what users broke by hand."""
+        with self._lock:
+            self._fold_log()
+            # dict.copy is atomic, list(….items()) is not: a finalizer may record a new routine in the middle of it.
+            executions = {
+                routine_id: records[:]
+                for routine_id, records in self._fold.executions.copy().items()
+                if isinstance(records, list)
+            }
+            events = self._fold.events[:]
+        if self._live:
+            self._fold_now()  # for recorders that lost their patience meanwhile
+        return {routine_id: _dicts(records) for routine_id, records in executions.items()}, _dicts(events)
+
+    # --- the fold, by one thread at a time ---
+
+    def _fold_now(self) -> None:
+        """Fold on behalf of a recorder: briefly, and without an error."""
+        lock = self._lock
+        try:
+            # Even if the log is empty: another thread may have taken the entry and not folded it yet.
+            while lock.acquire(timeout=_PATIENCE_S):
+                try:
+                    if not self._fold_log():
+                        return
+                finally:
+                    lock.release()
+                if not self._log:
+                    return
+        except (RecursionError, MemoryError):
+            pass  # the entry waits in the log for a caller with more room
+
+    def _fold_log(self) -> bool:
+        """Fold every entry of the log, or return False if this thread is doing that already. The lock must be held.
+
+        The lock lets the same thread in a second time: a finalizer or a signal handler may record or read in the middle
+        of a fold. It leaves its entries to the fold that it interrupted.
+        """
+        if self._folding:
+            return False
+        self._folding = True
+        try:
+            self._fold.fold(self._log)
+        finally:
+            self._folding = False
+        return True
+
+    @property
+    def _lock(self) -> Any:
+        if self._forks_seen != _forks:  # who held the lock at the fork is not in this process
+            self._reset_lock()
+        return self._own_lock
+
+    def _reset_lock(self) -> None:
+        self._own_lock = threading.RLock()
+        self._folding = False
+        self._forks_seen = _forks
+
+    # --- copies ---
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return records, settings and whatever a subclass added; owners and clocks mean nothing to another process."""
+        executions, events = self._snapshot()
+        own = vars(Recording())
+        return {
+            "added": {name: value for name, value in vars(self).items() if name not in own},
+            "tz": self._fold.clock.tz,
+            "first_id": self._next_id(),  # ids given out before must stay unknown to the copy
+            "executions": {
+                routine_id: [record.copy() for record in records] for routine_id, records in executions.items()
+            },
+            "events": [event.copy() for event in events],
+            "unmatched_ends": self._fold.unmatched_ends,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Recording.__init__(self, state["tz"])
+        vars(self).update(state["added"])
+        self._next_id = count(state["first_id"]).__next__
+        self._fold.unmatched_ends = state["unmatched_ends"]
+        self._replace(state["executions"], state["events"])
+
+    def _check(self) -> None:
+        """Assert the invariants of the state while nobody folds; for tests."""
+        assert not self._folding
+        assert len(self._log) % ENTRY_WIDTH == 0
+        self._fold.check()
+
+
+def _dicts(records: list[Any]) -> list[Record]:
+    if set(map(type, records)) <= {dict}:
+        return records
+    return [record for record in records if isinstance(record, dict)]

@@ -1,0 +1,162 @@
+"""The class that a flow engine holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serilux import Serializable
+
+from execution_tracker import metrics, persistence
+from execution_tracker.pairing import hashable
+from execution_tracker.payloads import json_safe
+from execution_tracker.recording import Recording
+from execution_tracker.registration import register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+
+@register
+class ExecutionTracker(Recording, Serializable):
+    """Keeps what a flow did: its executions, its events, and numbers computed from them on demand.
+
+    Args:
+        flow_id: The name of the flow.
+
+    Any number of threads and asyncio tasks may record while others read. Recording appends to a log; the records are
+    made when somebody looks at them.
+
+    >>> from execution_tracker import ExecutionTracker
+    >>> tracker = ExecutionTracker("nightly")
+    >>> execution = tracker.record_routine_start("parse", {"path": "a.md"})
+    >>> tracker.record_event("parse", "parsed", "count")
+    >>> tracker.record_routine_end("parse", result=120, execution_id=execution)
+    >>> tracker.get_routine_performance("parse")["completed"]
+    1
+    >>> [event["event_name"] for event in tracker.event_flow]
+    ['parsed']
+    """
+
+    def __init__(
+        self,
+        flow_id: str = "",
+        *,
+        capture: Callable[[Any], Any] | None = None,
+        max_records: int | None = None,
+        tz: tzinfo | None = None,
+    ) -> None:
+        Serializable.__init__(self)
+        Recording.__init__(self, tz)
+        self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
+        self.flow_id = flow_id
+        self.performance_metrics: dict[str, Any] = {}
+
+    def get_routine_performance(self, routine_id: Any) -> dict[str, Any] | None:
+        """Return the numbers of one routine.
+
+        Args:
+            routine_id: The routine, as given to :meth:`record_routine_start`.
+
+        Returns:
+            Counts, ``success_rate`` (completed of all), and execution times in seconds, 0 where nothing ended. None for
+            a routine without records.
+
+        One pass over the routine's records, and a sort of their times.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> _ = tracker.record_routine_start("parse")
+        >>> tracker.get_routine_performance("parse")["running"]
+        1
+        >>> tracker.get_routine_performance("unknown") is None
+        True
+        """
+        executions, _ = self._snapshot()
+        return metrics.routine_performance(executions.get(hashable(routine_id), []))
+
+    def get_flow_performance(self) -> dict[str, Any]:
+        """Return the four numbers of the whole flow.
+
+        Returns:
+            ``total_routines``, ``total_events``, ``total_execution_time`` (the sum of all execution times, in seconds)
+            and ``avg_routine_time`` (the mean of the routines' averages, in seconds).
+
+        One pass over the execution records.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> ExecutionTracker().get_flow_performance()["total_events"]
+        0
+        """
+        executions, events = self._snapshot()
+        return metrics.flow_performance(executions, events)
+
+    def get_performance_metrics(self) -> dict[str, Any]:
+        """Return everything that can be said of the run in numbers, and keep it in ``performance_metrics``.
+
+        Returns:
+            A JSON-safe dict: counts, times in seconds with percentiles, ``wall_time``, ``throughput``, ``event_rate``,
+            ``peak_concurrency``, the performance of each routine in ``routines``, ``bottlenecks``, and what is missing
+            (``dropped_executions``, ``dropped_events``, ``unmatched_ends``).
+
+        About as long as one pass of upstream's ``get_flow_performance``: it reads all records and sorts their times.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker("nightly")
+        >>> tracker.record_routine_end("parse")
+        >>> tracker.get_performance_metrics()["unmatched_ends"]
+        1
+        """
+        executions, events = self._snapshot()
+        self.performance_metrics = metrics.run_metrics(
+            self.flow_id,
+            executions,
+            events,
+            unmatched_ends=self._fold.unmatched_ends,
+            sequential_ns=self._fold.sequential_ns,
+        )
+        return self.performance_metrics
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """Return the run as JSON-safe data, whatever was recorded.
+
+        Args:
+            max_depth: For serilux, which passes it on; the depth of payloads is bounded anyway.
+
+        Returns:
+            A dict that ``json.dumps`` takes, independent of the tracker: ``_type`` and the four fields.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> sorted(ExecutionTracker("nightly").serialize())
+        ['_type', 'event_flow', 'flow_id', 'performance_metrics', 'routine_executions']
+        """
+        executions, events = self._snapshot()
+        return {
+            "_type": "ExecutionTracker",
+            "flow_id": json_safe(self.flow_id),
+            "routine_executions": json_safe(executions),
+            "event_flow": json_safe(events),
+            "performance_metrics": json_safe(self.performance_metrics),
+        }
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:
+        """Take over a run that was serialized, here or by upstream, in place of what was recorded.
+
+        Args:
+            data: What :meth:`serialize` gave. A field that is missing leaves what the tracker has.
+            strict: Refuse fields that are unknown.
+            registry: For serilux, which passes it on. Payloads are data here: nothing in them is looked up or called.
+
+        Raises:
+            InvalidRunError: The data is not a run. The tracker stays as it was.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> tracker.deserialize({"flow_id": "nightly", "event_flow": []})
+        >>> tracker.flow_id
+        'nightly'
+        """
+        run = persistence.checked_run(data, strict=strict)
+        self._replace(run.get("routine_executions"), run.get("event_flow"))
+        self.flow_id = run.get("flow_id", self.flow_id)
+        self.performance_metrics = run.get("performance_metrics", self.performance_metrics)

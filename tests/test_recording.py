@@ -1,0 +1,251 @@
+"""Records as engines and upstream's users know them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy
+import pytest
+
+from execution_tracker import ExecutionTracker
+
+
+class FakeClock:
+    """Stands in for the wall clock and the monotonic clock, which move apart as a test wants."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall_ns = 1_750_000_000 * 10**9
+        self.mono_ns = 5_000
+        monkeypatch.setattr("execution_tracker.recording.time_ns", lambda: self.wall_ns)
+        monkeypatch.setattr("execution_tracker.recording.perf_counter_ns", lambda: self.mono_ns)
+
+    def pass_time(self, seconds: float, *, jump: float = 0.0) -> None:
+        self.wall_ns += round((seconds + jump) * 1e9)
+        self.mono_ns += round(seconds * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    return FakeClock(monkeypatch)
+
+
+def seconds_between(record: dict[str, Any]) -> float:
+    start, end = (datetime.fromisoformat(record[key]) for key in ("start_time", "end_time"))
+    return (end - start).total_seconds()
+
+
+def test_an_execution_record_has_the_contracts_keys_in_its_order() -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    (record,) = tracker.routine_executions["a"]
+    assert list(record) == ["routine_id", "start_time", "params", "status"]
+    tracker.record_routine_end("a", "failed", result=1, error="boom")
+    assert list(record) == [
+        *("routine_id", "start_time", "params", "status"),
+        *("end_time", "result", "error", "execution_time"),
+    ]
+
+
+def test_an_event_record_has_the_contracts_keys_in_its_order() -> None:
+    tracker = ExecutionTracker()
+    tracker.record_event("a", "done")
+    (event,) = tracker.event_flow
+    assert list(event) == ["timestamp", "source_routine_id", "event_name", "target_routine_id", "data"]
+    assert (event["target_routine_id"], event["data"]) == (None, {})
+
+
+def test_result_and_error_are_kept_unless_they_are_none() -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    tracker.record_routine_end("a", result=0, error="")
+    (record,) = tracker.routine_executions["a"]
+    assert (record["result"], record["error"]) == (0, "")
+
+
+def test_times_have_six_digits_even_on_the_full_second(clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "e")
+    assert tracker.routine_executions["a"][0]["start_time"].endswith(".000000")
+    assert tracker.event_flow[0]["timestamp"].endswith(".000000")
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 0.0, 86_400.0])
+def test_a_wall_clock_that_is_set_during_an_execution_does_not_change_its_time(clock: FakeClock, jump: float) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    clock.pass_time(2.5, jump=jump)
+    tracker.record_routine_end("a")
+    (record,) = tracker.routine_executions["a"]
+    assert record["execution_time"] == 2.5
+    assert seconds_between(record) == 2.5
+
+
+def test_an_execution_that_takes_no_time_takes_a_nanosecond(clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    tracker.record_routine_end("a")
+    assert tracker.routine_executions["a"][0]["execution_time"] == 1e-9
+
+
+def test_a_late_end_takes_the_difference_of_the_wall_times(clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    clock.pass_time(1.0)
+    tracker.record_routine_end("a")
+    clock.pass_time(2.0)
+    tracker.record_routine_end("a", "failed", error="found later")
+    (record,) = tracker.routine_executions["a"]
+    assert (record["status"], record["error"], record["execution_time"]) == ("failed", "found later", 3.0)
+
+
+def test_a_loaded_record_that_never_ended_takes_the_difference_of_the_wall_times(clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    loaded = ExecutionTracker()
+    loaded.deserialize(tracker.serialize())
+    clock.pass_time(4.0)
+    loaded.record_routine_end("a")
+    assert loaded.routine_executions["a"][0]["execution_time"] == 4.0
+    clock.pass_time(0, jump=-100)
+    loaded.record_routine_end("a", "failed")
+    assert loaded.routine_executions["a"][0]["execution_time"] == 1e-9
+
+
+def test_a_record_whose_start_was_edited_away_ends_without_an_execution_time() -> None:
+    tracker = ExecutionTracker()
+    tracker.deserialize({"routine_executions": {"a": [{"start_time": "long ago", "status": "running"}]}})
+    tracker.record_routine_end("a")
+    (record,) = tracker.routine_executions["a"]
+    assert record["status"] == "completed"
+    assert "end_time" in record
+    assert "execution_time" not in record
+
+
+def test_live_containers_show_every_later_call() -> None:
+    tracker = ExecutionTracker()
+    executions, events = tracker.routine_executions, tracker.event_flow
+    tracker.record_routine_start("a")
+    records = executions["a"]
+    (record,) = records
+    tracker.record_event("a", "e")
+    tracker.record_routine_end("a")
+    assert record["status"] == "completed"
+    assert len(events) == 1
+    assert executions is tracker.routine_executions
+    assert events is tracker.event_flow
+
+
+def test_assigned_containers_are_the_live_ones_from_then_on() -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("old")
+    executions: dict[Any, Any] = {}
+    events: list[Any] = []
+    tracker.routine_executions = executions
+    tracker.event_flow = events
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "e")
+    assert list(executions) == ["a"]
+    assert len(events) == 1
+
+
+def test_payloads_are_kept_by_reference() -> None:
+    tracker = ExecutionTracker()
+    params, result, data = {"n": 1}, [1], {"n": 2}
+    tracker.record_routine_start("a", params)
+    tracker.record_event("a", "e", None, data)
+    tracker.record_routine_end("a", result=result)
+    record = tracker.routine_executions["a"][0]
+    assert record["params"] is params
+    assert record["result"] is result
+    assert tracker.event_flow[0]["data"] is data
+
+
+@pytest.mark.parametrize("empty", [None, {}, [], "", 0])
+def test_an_empty_payload_is_an_empty_dict_of_its_own(empty: Any) -> None:
+    tracker = ExecutionTracker()
+    for _ in range(2):
+        tracker.record_routine_start("a", empty)
+        tracker.record_event("a", "e", None, empty)
+    first, second = tracker.routine_executions["a"]
+    assert first["params"] == second["params"] == {}
+    assert first["params"] is not second["params"]
+    assert [event["data"] for event in tracker.event_flow] == [{}, {}]
+
+
+class Hostile:
+    """Raises from whatever it is asked."""
+
+    def __init__(self, *methods: str) -> None:
+        self.methods = methods
+
+    def _refuse(self, method: str, default: Any) -> Any:
+        if method in self.methods:
+            raise ValueError(method)
+        return default
+
+    def __repr__(self) -> str:
+        return str(self._refuse("repr", "Hostile()"))
+
+    def __hash__(self) -> int:
+        return int(self._refuse("hash", 7))
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._refuse("eq", self is other))
+
+    def __bool__(self) -> bool:
+        return bool(self._refuse("bool", True))
+
+
+@pytest.mark.parametrize(
+    ("routine_id", "key"),
+    [
+        (["a", 1], "['a', 1]"),
+        ({}, "{}"),
+        (Hostile("hash"), "Hostile()"),
+        (Hostile("hash", "repr"), "<Hostile>"),
+        (None, None),
+        (7, 7),
+        (("a", 1), ("a", 1)),
+    ],
+)
+def test_any_routine_id_is_recorded_as_given_or_as_its_repr(routine_id: Any, key: Any) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start(routine_id)
+    tracker.record_event(routine_id, "e", routine_id)
+    tracker.record_routine_end(routine_id)
+    (record,) = tracker.routine_executions[key]
+    assert (record["routine_id"], record["status"]) == (key, "completed")
+    assert tracker.event_flow[0]["source_routine_id"] == key
+    assert tracker.event_flow[0]["target_routine_id"] == key
+
+
+def test_an_id_that_refuses_to_be_compared_costs_only_its_own_calls() -> None:
+    tracker = ExecutionTracker()
+    for call in ("before", Hostile("eq"), Hostile("eq"), "after"):
+        tracker.record_routine_start(call)
+        tracker.record_routine_end(call)
+    assert {"before", "after"} <= {key for key in tracker.routine_executions if isinstance(key, str)}
+    assert tracker.get_performance_metrics()["completed"] >= 2
+
+
+@pytest.mark.parametrize("payload", [numpy.arange(3), Hostile("bool", "repr"), 5, "text", object()])
+def test_any_payload_is_recorded(payload: Any) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a", payload)
+    tracker.record_event("a", "e", "b", payload)
+    tracker.record_routine_end("a", payload, payload, payload, execution_id=payload)
+    record = tracker.routine_executions["a"][0]
+    assert record["params"] is record["result"] is record["status"] is tracker.event_flow[0]["data"] is payload
+
+
+def test_a_container_broken_by_hand_does_not_stop_recording() -> None:
+    tracker = ExecutionTracker()
+    tracker.routine_executions["a"] = 5  # type: ignore[assignment]
+    tracker.routine_executions["b"] = [None]  # type: ignore[list-item]
+    tracker.record_routine_end("a")
+    tracker.record_routine_end("b")
+    tracker.record_routine_start("a")
+    assert tracker.routine_executions["a"][0]["status"] == "running"
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 2
