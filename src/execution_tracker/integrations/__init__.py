@@ -1,0 +1,1 @@
+"""Engines and clusters that the tracker meets where they are."""
