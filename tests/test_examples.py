@@ -1,0 +1,82 @@
+"""The examples are run as a reader would run them, and what they print is what happened."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run_count_words(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, EXAMPLES / "count_words.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+
+
+def rows(output: str) -> dict[str, list[str]]:
+    """Return the cells of the table behind each routine's name."""
+    lines = output.split("share\n")[1].split("\n\n")[0].splitlines()
+    return {cells[0]: cells[1:] for cells in map(str.split, lines)}
+
+
+def test_count_words_counts_a_folder_and_reports_each_routine(tmp_path):
+    (tmp_path / "notes.md").write_text("# Notes\n\n- two words\n", encoding="utf-8")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "code.py").write_text("def f(): pass\nasync def g(): pass\n", encoding="utf-8")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "code.py").write_text("def h(): pass\n", encoding="utf-8")
+    (tmp_path / "data.csv").write_text("not read", encoding="utf-8")
+    result = run_count_words(tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"10 words and 2 functions below {tmp_path.name}\n\n2 files in ")
+    table = rows(result.stdout)
+    assert {routine: cells[:2] for routine, cells in table.items()} == {
+        "read": ["2", "0"],
+        "parse_markdown": ["1", "0"],
+        "parse_python": ["1", "0"],
+        "merge": ["2", "0"],
+    }
+    assert result.stdout.endswith("\n0 failed\n")
+
+
+def test_count_words_reports_files_that_cannot_be_read_or_parsed_and_counts_the_others(tmp_path):
+    (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
+    (tmp_path / "latin.md").write_bytes("café".encode("latin-1"))
+    (tmp_path / "good.md").write_text("good", encoding="utf-8")
+    result = run_count_words(tmp_path)
+    assert result.returncode == 0
+    assert result.stdout.startswith("1 words and 0 functions")
+    _, failures = result.stdout.split("\n2 failed\n")
+    assert f"  parse_python of {tmp_path / 'broken.py'}: SyntaxError: " in failures
+    assert f"  read of {tmp_path / 'latin.md'}: UnicodeDecodeError: " in failures
+    assert rows(result.stdout)["read"][:2] == ["3", "1"]
+    assert rows(result.stdout)["merge"][:2] == ["1", "0"]
+
+
+def test_count_words_of_this_checkout_shows_where_the_time_went():
+    result = run_count_words()
+    assert result.returncode == 0
+    headline = re.search(
+        r"([\d,]+) files in ([\d.]+) s, ([\d,]+) executions per second, at most (\d+) at once", result.stdout
+    )
+    files, wall_time, throughput, peak = (float(text.replace(",", "")) for text in headline.groups())
+    assert files > 10
+    assert wall_time > 0
+    assert throughput > 0
+    assert 1 <= peak <= 5  # four workers, and the thread that merges
+    table = rows(result.stdout)
+    assert float(table["read"][0].replace(",", "")) == files
+    totals = [float(cells[4].replace(",", "")) for cells in table.values()]
+    assert totals == sorted(totals, reverse=True)
+    shares = [int(cells[-1].rstrip("%")) for cells in table.values()]
+    assert 98 <= sum(shares) <= 102  # each is rounded
+    assert all(cells[5].strip("#") == "" for cells in table.values() if len(cells) == 7)
+
+
+def test_count_words_of_a_folder_without_files_says_so(tmp_path):
+    result = run_count_words(tmp_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == f"There is no Markdown or Python file below {tmp_path}.\n"
