@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import math
+import os
 import pathlib
 import pickle
 import subprocess
@@ -257,10 +258,11 @@ def test_a_set_becomes_a_list_in_an_order_that_is_always_the_same():
     mixed = json_safe({None, "b", 1, (2, "x"), 0.5})
     assert mixed == sorted(mixed, key=repr)
     code = "from execution_tracker.payloads import json_safe; print(json_safe({'a', 'b', 3, None, ('c', 1)}))"
+    source = str(pathlib.Path(payloads.__file__).parents[1])
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(pathlib.Path(payloads.__file__).parents[1])},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": source},
             check=True,
             capture_output=True,
         ).stdout
@@ -658,6 +660,14 @@ def test_a_container_that_another_thread_changes_is_read_again():
     assert len(attempts) == 3
 
 
+def test_a_container_that_never_rests_becomes_a_text(monkeypatch):
+    def restless(_iterator, _count):
+        raise RuntimeError("changed size")
+
+    monkeypatch.setattr(payloads, "islice", restless)
+    assert json_safe({"a": {1}}) == "<dict: conversion failed: RuntimeError: changed size>"
+
+
 def test_containers_can_change_while_they_are_read():
     shared, numbers, queue = {n: n for n in range(500)}, set(range(500)), collections.deque(range(500))
     stop = []
@@ -740,8 +750,8 @@ def test_a_snapshot_costs_what_it_keeps():
 
 
 def test_without_words_nothing_is_redacted():
-    payload = {"password": "p", "token": ["t"], "": 1}
-    assert snapshot()(payload) == payload
+    payload = {"password": "p", "token": ["t"], "": 1, "[redacted]": 2}
+    assert snapshot()(payload) == json_safe(payload) == payload
 
 
 @pytest.mark.parametrize(

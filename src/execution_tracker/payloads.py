@@ -7,12 +7,13 @@ turn up. What a form raises becomes a text at the place of that value, in `_conv
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import deque
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from execution_tracker.descriptions import TEXTS, described, failure, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +31,6 @@ _MAX_ARRAY = 100  # elements of a numpy array that is written out
 # Rough bytes of memory for one payload: sixty lists that each hold the next one twice would fill any machine.
 _BUDGET, _SCALAR_COST, _CONTAINER_COST = 2**26, 16, 48
 _NO_LIMITS: Limits = ((), sys.maxsize, sys.maxsize, _MAX_DEPTH, _BUDGET)
-_name_of = type.__dict__["__name__"].__get__  # past the metaclass, whose `__name__` may be anything
 
 
 def json_safe(value: object) -> Any:
@@ -168,7 +168,7 @@ def _convert(value: Any, run: _Run, depth: int) -> Any:
         form = _EXACT.get(kind) or _form_of(kind)
         return form(value, run, depth)
     except Exception as error:
-        return _made_up(_failure(value, "conversion", error), run)
+        return _made_up(failure(value, "conversion", error), run)
 
 
 def _form_of(kind: type) -> Form:
@@ -181,7 +181,7 @@ def _form_of(kind: type) -> Form:
             return form
         if not vars(base).keys().isdisjoint(_FIELD_NAMES):
             return _fields
-    return _text_form(_described)
+    return _text_form(described)
 
 
 def _text(text: str, limit: int, run: _Run) -> str:
@@ -204,7 +204,8 @@ def _hidden(text: str, run: _Run) -> bool:
     if not run.redact:
         return False
     folded = text.casefold()
-    return any(word in folded for word in run.redact)
+    # A key that is an object may be hidden already; its value is to be as well.
+    return text == _REDACTED or any(word in folded for word in run.redact)
 
 
 def _missing(count: int, thing: str) -> str:
@@ -226,9 +227,9 @@ def _container_form(fill: Form) -> Form:
     def form(value: Any, run: _Run, depth: int) -> Any:
         run.left -= _CONTAINER_COST
         if id(value) in run.path:
-            return f"<cycle: {_type_name(value)}>"
+            return f"<cycle: {type_name(value)}>"
         if depth >= run.max_depth:
-            return f"<{_type_name(value)} nested too deep>"
+            return f"<{type_name(value)} nested too deep>"
         run.path.add(id(value))
         try:
             return fill(value, run, depth + 1)
@@ -259,7 +260,7 @@ def _write_dict(pairs: Iterable[tuple[Any, Any]], total: int, run: _Run, depth: 
             break
         run.left -= _SCALAR_COST
         whole = _key_text(key, run, depth)
-        hidden = whole == _REDACTED or _hidden(whole, run)
+        hidden = _hidden(whole, run)
         name = _unused(_text(whole, run.max_string, run), copy)
         copy[name] = _REDACTED if hidden else _convert(item, run, depth)
     if total > len(copy):
@@ -345,12 +346,12 @@ def _serialized(value: Any, run: _Run, depth: int) -> Any:
     try:
         plain = value.serialize()
     except Exception as error:
-        return _made_up(_failure(value, "serialize", error), run)
+        return _made_up(failure(value, "serialize", error), run)
     # A dict takes the object's own level. Anything else is one more, for it may have a `serialize` again.
     return _convert(plain, run, depth - (type(plain) is dict))
 
 
-# -- Scalars and texts
+# -- Scalars and arrays
 
 
 def _int(value: int, run: _Run, depth: int) -> Any:
@@ -368,40 +369,6 @@ def _float(value: float, run: _Run, depth: int) -> Any:
     return value if value - value == 0.0 else repr(value)
 
 
-def _type_name(value: object) -> str:
-    return str.__str__(_name_of(type(value)))[:100]
-
-
-def _failure(value: object, what: str, error: Exception) -> str:
-    return f"<{_type_name(value)}: {what} failed: {_error_text(error)}>"
-
-
-def _error_text(error: BaseException) -> str:
-    try:
-        message = str(error)
-    except Exception:
-        message = "its message cannot be read"
-    return f"{_type_name(error)}: {message}" if message else _type_name(error)
-
-
-def _described(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:
-        return _failure(value, "repr", error)
-    return re.sub(" at 0x[0-9A-Fa-f]+", "", text)  # an address says nothing and differs in every run
-
-
-def _bytes_text(value: Any) -> str:
-    view = memoryview(value).cast("B")
-    return f"{_type_name(value)}({len(view)}): {bytes(view[:32])!r}{'…' if len(view) > 32 else ''}"
-
-
-def _enum_text(value: Any) -> str:
-    name = value._name_  # Python 3.10 has none for combined flags
-    return f"{_type_name(value)}.{name}" if name else f"{_type_name(value)}({value._value_!r})"
-
-
 def _numpy_scalar(value: Any) -> object:
     plain = value.item()
     return str(value) if type(plain) is type(value) else plain  # Python has nothing for a long double
@@ -411,39 +378,8 @@ def _numpy_array(value: Any) -> object:
     return value.tolist() if value.size <= _MAX_ARRAY else f"<array shape={value.shape} dtype={value.dtype}>"
 
 
-def _frame_text(value: Any) -> str:
-    more = ", …" if len(value.columns) > 10 else ""
-    return f"<DataFrame shape={value.shape} columns: {', '.join(map(str, value.columns[:10]))}{more}>"
-
-
-def _series_text(value: Any) -> str:
-    return f"<Series shape={value.shape} dtype={value.dtype} name: {value.name}>"
-
-
-_TEXTS: dict[str, Callable[[Any], str]] = {
-    "builtins.BaseException": _error_text,
-    "builtins.bytearray": _bytes_text,
-    "builtins.bytes": _bytes_text,
-    "builtins.memoryview": _bytes_text,
-    "builtins.method": lambda value: f"<method {value.__qualname__}>",  # its repr drags the object along
-    "datetime.date": lambda value: value.isoformat(),  # a datetime is one, too
-    "datetime.time": lambda value: value.isoformat(),
-    "datetime.timedelta": str,
-    "decimal.Decimal": str,
-    "enum.Enum": _enum_text,
-    "fractions.Fraction": str,
-    "numpy.datetime64": str,
-    "numpy.timedelta64": str,
-    "pandas.DataFrame": _frame_text,
-    "pandas.Series": _series_text,
-    "pandas.core.frame.DataFrame": _frame_text,  # before pandas 3
-    "pandas.core.series.Series": _series_text,
-    "pathlib.PurePath": str,
-    "pathlib._local.PurePath": str,  # Python 3.13
-    "uuid.UUID": str,
-}
 _FORMS: dict[str, Form] = {
-    **{name: _text_form(describe) for name, describe in _TEXTS.items()},
+    **{name: _text_form(describe) for name, describe in TEXTS.items()},
     "builtins.dict": _dict,
     "builtins.list": _items_form(list),
     "builtins.tuple": _items_form(tuple),
