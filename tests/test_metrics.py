@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker, metrics
+from execution_tracker.folding import Snapshot
+from execution_tracker.retention import Dropped
 
 EPOCH = datetime(2026, 3, 1, 12)
 FOUR_DIGITS = st.integers(0, 9999)
@@ -37,11 +39,15 @@ def running(start: int, routine_id: str = "a") -> dict[str, Any]:
     return {"routine_id": routine_id, "start_time": text(start), "params": {}, "status": "running"}
 
 
+def snapshot(executions: dict[str, Any], events: list[Any]) -> Snapshot:
+    return Snapshot(executions, events, Dropped(), 0, None)
+
+
 def run(*records: dict[str, Any]) -> dict[str, Any]:
     executions: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         executions.setdefault(record["routine_id"], []).append(record)
-    return metrics.run_metrics("flow", executions, [])
+    return metrics.run_metrics("flow", snapshot(executions, []))
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0, 100))
@@ -120,7 +126,7 @@ def test_an_empty_run_gives_zeros() -> None:
 
 def test_wall_time_throughput_and_event_rate_are_per_second_of_the_whole_run() -> None:
     executions = {"a": [ended(0, 1_000_000)], "b": [ended(2_000_000, 4_000_000, "b"), running(3_000_000, "b")]}
-    numbers = metrics.run_metrics("flow", executions, [{}] * 6)
+    numbers = metrics.run_metrics("flow", snapshot(executions, [{}] * 6))
     assert numbers["wall_time"] == 4.0
     assert numbers["throughput"] == 0.5
     assert numbers["event_rate"] == 1.5
@@ -141,7 +147,7 @@ def test_every_status_is_counted_and_the_counts_add_up() -> None:
 
 def test_flow_performance_sums_all_times_and_averages_the_routines_averages() -> None:
     executions = {"a": [ended(0, 2_000_000), ended(0, 4_000_000)], "b": [ended(0, 1_000_000, "b")], "c": [running(0)]}
-    assert metrics.flow_performance(executions, [{}]) == {
+    assert metrics.flow_performance(snapshot(executions, [{}])) == {
         "total_routines": 3,
         "total_events": 1,
         "total_execution_time": 7.0,
@@ -169,7 +175,7 @@ def test_records_edited_by_hand_still_give_metrics(edit: dict[str, Any]) -> None
 
 
 def test_records_without_any_key_still_give_metrics() -> None:
-    numbers = metrics.run_metrics("flow", {"a": [{}]}, [{}])
+    numbers = metrics.run_metrics("flow", snapshot({"a": [{}]}, [{}]))
     assert (numbers["total_executions"], numbers["wall_time"], numbers["peak_concurrency"]) == (1, 0.0, 0)
 
 
@@ -202,5 +208,6 @@ def test_a_sequential_run_gives_the_same_numbers_from_the_fold_and_from_its_reco
         else:
             tracker.record_routine_end("a")
     numbers = tracker.get_performance_metrics()
-    executions, events = tracker._snapshot()
-    assert numbers == metrics.run_metrics("", executions, events, unmatched_ends=numbers["unmatched_ends"])
+    recorded = tracker._snapshot()
+    assert recorded.sequential_ns is not None
+    assert numbers == metrics.run_metrics("", recorded._replace(sequential_ns=None))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy
 import pytest
 
-from execution_tracker import ExecutionTracker
+from execution_tracker import ExecutionTracker, snapshot
 
 
 class FakeClock:
@@ -249,3 +250,64 @@ def test_a_container_broken_by_hand_does_not_stop_recording() -> None:
     tracker.record_routine_start("a")
     assert tracker.routine_executions["a"][0]["status"] == "running"
     assert tracker.get_performance_metrics()["unmatched_ends"] == 2
+
+
+def test_capture_is_called_on_each_payload_and_what_it_gives_is_kept() -> None:
+    tracker = ExecutionTracker(capture=lambda payload: {"seen": payload})
+    tracker.record_routine_start("a", {"n": 1})
+    tracker.record_event("a", "e", None, {"n": 2})
+    tracker.record_routine_end("a", result={"n": 3}, error="left alone")
+    (record,) = tracker.routine_executions["a"]
+    assert record["params"] == {"seen": {"n": 1}}
+    assert record["result"] == {"seen": {"n": 3}}
+    assert record["error"] == "left alone"
+    assert tracker.event_flow[0]["data"] == {"seen": {"n": 2}}
+
+
+def test_what_is_not_given_is_not_captured() -> None:
+    tracker = ExecutionTracker(capture=lambda payload: pytest.fail("called"))
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "e")
+    tracker.record_routine_end("a")
+    assert tracker.routine_executions["a"][0]["params"] == {}
+
+
+@pytest.mark.parametrize("error", [ValueError("no room"), Hostile("repr")])
+def test_a_capture_that_raises_leaves_its_reason(error: Any) -> None:
+    def capture(payload: Any) -> Any:
+        raise error if isinstance(error, Exception) else TypeError(error)
+
+    tracker = ExecutionTracker(capture=capture)
+    tracker.record_routine_start("a", {"n": 1})
+    assert tracker.routine_executions["a"][0]["params"].startswith("<capture failed: ")
+
+
+def test_a_capture_may_record() -> None:
+    def capture(payload: Any) -> Any:
+        tracker.record_event("capture", "called")
+        return payload
+
+    tracker = ExecutionTracker(capture=capture)
+    assert tracker.event_flow == []
+    tracker.record_routine_start("a", {"n": 1})
+    assert [event["event_name"] for event in tracker.event_flow] == ["called"]
+
+
+def test_snapshot_keeps_what_a_payload_was_when_it_was_recorded() -> None:
+    tracker = ExecutionTracker(capture=snapshot(redact="password"))
+    params = {"password": "hunter2", "rows": [1]}
+    tracker.record_routine_start("a", params)
+    params["rows"] = [1, 2, 3]
+    assert tracker.routine_executions["a"][0]["params"] == {"password": "[redacted]", "rows": [1]}
+
+
+def test_with_a_zone_times_carry_its_offset(clock: FakeClock) -> None:
+    tracker = ExecutionTracker(tz=ZoneInfo("Asia/Kolkata"))
+    tracker.record_routine_start("a")
+    clock.pass_time(1.5)
+    tracker.record_routine_end("a")
+    tracker.record_event("a", "e")
+    (record,) = tracker.routine_executions["a"]
+    assert record["start_time"].endswith("+05:30")
+    assert record["end_time"] == tracker.event_flow[0]["timestamp"]
+    assert seconds_between(record) == 1.5

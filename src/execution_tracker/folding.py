@@ -20,20 +20,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from execution_tracker.pairing import Pairing, Record, hashable
+from execution_tracker.retention import Dropped, oldest_ended, routine_with, span_with
 from execution_tracker.timestamps import SECOND_NS, ClockFace, to_ns
 
 START = object()
 EVENT = object()
 ENTRY_WIDTH = 8
 
+_PRUNE_AT = 10_000
+
+
+class Snapshot(NamedTuple):
+    """One moment of a tracker, in containers of its own. The records in them are live, but each changes at once."""
+
+    executions: dict[Any, list[Record]]
+    events: list[Record]
+    dropped: Dropped
+    unmatched_ends: int
+    # First start and last end on the wall clock, if it is certain that no two executions were ever open at once.
+    sequential_ns: tuple[int, int] | None
+
 
 class Fold:
     """The records folded so far, and what is needed to fold more. One thread at a time may use it."""
 
-    def __init__(self, tz: tzinfo | None = None) -> None:
+    def __init__(self, tz: tzinfo | None = None, max_records: int | None = None) -> None:
+        self.max_records = max_records
+        self.dropped = Dropped()
+        self._grown: dict[Any, None] = {}  # routines that may have too many records
+        self._prune_at = _PRUNE_AT
         self.executions: dict[Any, list[Record]] = {}
         self.events: list[Record] = []
         self.unmatched_ends = 0
@@ -48,12 +66,17 @@ class Fold:
         """Fold every entry of the log, oldest first, and what an interrupted fold left behind before that."""
         while True:
             self._fold_entries()
+            if self.max_records is not None:
+                self._drop(self.max_records)
+            if len(self.pairing.ended) >= self._prune_at:
+                self._prune()
             if not log:
                 return
             chunk = log[:]
             size = len(chunk)
             entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
-            # No call between these two: else an interrupt would have the chunk folded twice.
+            self._entries = iter(())  # frees the old ones, and may run finalizers
+            # Nothing may come between these two: else the chunk would be folded twice.
             self._entries = entries
             del log[:size]
 
@@ -61,7 +84,7 @@ class Fold:
         """Fold the entry in hand, if a fold was interrupted, and all that were taken from the log after it."""
         if self._entry is not None:
             entries = chain((self._entry,), self._entries)
-            # No call between these two, as above.
+            # Nothing may come between these two either.
             self._entries = entries
             self._entry = None
         for self._entry in self._entries:  # noqa: B020 - the entry stays in hand until it is committed
@@ -174,6 +197,8 @@ class Fold:
             record["error"] = error
         if execution_time is not None:
             record["execution_time"] = execution_time
+        if self.max_records is not None:
+            self._grown[routine_id] = None
         if opened is not None:
             pairing.ended[execution_id] = record
             del pairing.open[execution_id], open_of_routine[execution_id]
@@ -192,23 +217,61 @@ class Fold:
             return records[-1]
         return None
 
+    def _drop(self, max_records: int) -> None:
+        """Drop the oldest ended executions of routines that have too many, and the oldest events."""
+        dropped = self.dropped
+        for routine_id in list(self._grown):
+            records = self.executions.get(routine_id)
+            if isinstance(records, list):
+                excess = len(records) - len(self.pairing.open_of_routine.get(routine_id, ())) - max_records
+                if excess > 0:
+                    length, ended, still_open = oldest_ended(records, excess)
+                    numbers = routine_with(dropped.routines.get(routine_id), ended)
+                    first_ns, last_ns = span_with((dropped.first_start_ns, dropped.last_end_ns), ended)
+                    # commit
+                    records[:length] = still_open
+                    dropped.routines[routine_id] = numbers
+                    dropped.first_start_ns = first_ns
+                    dropped.last_end_ns = last_ns
+            del self._grown[routine_id]
+        excess = len(self.events) - max_records
+        if excess > 0:
+            # commit
+            del self.events[:excess]
+            dropped.events += excess
+
+    def _prune(self) -> None:
+        """Forget the ids of records that are no longer kept: dropped ones, and those that users removed by hand."""
+        kept = {id(record) for records in self.executions.values() if isinstance(records, list) for record in records}
+        ended = {execution_id: record for execution_id, record in self.pairing.ended.items() if id(record) in kept}
+        self._prune_at = _PRUNE_AT + 4 * len(ended)  # seldom enough to cost next to nothing for each execution
+        self.pairing.ended = ended
+
     def replace(
         self, executions: dict[Any, list[Record]] | None, events: list[Record] | None, next_id: Callable[[], int]
     ) -> None:
         """Hold these containers, which may come from outside, from now on; None keeps what is there."""
         pairing = self.pairing if executions is None else self.pairing.adopt(executions, next_id)
+        grown: dict[Any, None] = dict.fromkeys(executions or ())
         # commit
         self.pairing = pairing
         if executions is not None:
             self._may_overlap = True
             self.executions = executions
+            self._grown = grown
         if events is not None:
             self.events = events
 
-    @property
-    def sequential_ns(self) -> tuple[int, int] | None:
-        """First start and last end on the wall clock, if it is certain that no two executions were open at once."""
-        return None if self._may_overlap else (self._first_start_ns, self._last_end_ns)
+    def snapshot(self) -> Snapshot:
+        """Return shallow copies of everything, quickly."""
+        # dict.copy is atomic, list(….items()) is not: a finalizer may record a new routine in the middle of it.
+        return Snapshot(
+            {id_: records[:] for id_, records in self.executions.copy().items() if isinstance(records, list)},
+            self.events[:],
+            self.dropped.copy(),
+            self.unmatched_ends,
+            None if self._may_overlap else (self._first_start_ns, self._last_end_ns),
+        )
 
     def check(self) -> None:
         """Assert the invariants of the state between two folds."""
@@ -216,7 +279,7 @@ class Fold:
         self.pairing.check()
         identities = {id(record) for records in self.executions.values() for record in records}
         assert all(id(opened[0]) in identities for opened in self.pairing.open.values())
-        assert all(id(record) in identities for record in self.pairing.ended.values())
+        assert len(self.pairing.ended) < self._prune_at
 
 
 def _or_empty(payload: Any) -> Any:

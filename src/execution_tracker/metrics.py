@@ -6,80 +6,81 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import chain, compress
 from math import fsum, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from execution_tracker.payloads import json_safe
-from execution_tracker.timestamps import to_ns
+from execution_tracker.retention import DroppedRoutine
+from execution_tracker.timestamps import SECOND_NS, to_ns
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
 
 Record = dict[str, Any]
 Metrics = dict[str, Any]
+Span = tuple["int | None", "int | None"]  # first start and last end, nanoseconds since the epoch
 
 
-def routine_performance(records: list[Record]) -> Metrics | None:
-    """Return counts and execution times (seconds) of one routine's records, None if there are none."""
-    if not records:
+def routine_performance(records: list[Record], dropped: DroppedRoutine | None = None) -> Metrics | None:
+    """Return counts and execution times (seconds) of one routine, None if nothing was ever recorded of it."""
+    if not records and not dropped:
         return None
-    return _performance(_status_counts(records), _execution_times(records))
+    return _performance(_status_counts(records), _execution_times(records), dropped)
 
 
-def flow_performance(executions: dict[Any, list[Record]], events: list[Record]) -> Metrics:
+def flow_performance(run: Snapshot) -> Metrics:
     """Return the four numbers of a flow that upstream gives, in its words."""
-    times = [_execution_times(records) for records in executions.values()]
-    averages = [fsum(of_routine) / len(of_routine) for of_routine in times if of_routine]
+    totals: list[float] = []
+    averages: list[float] = []
+    for routine_id, records in run.executions.items():
+        ended, total_time = _ended_and_total(_execution_times(records), run.dropped.routines.get(routine_id))
+        totals.append(total_time)
+        if ended:
+            averages.append(total_time / ended)
     return {
-        "total_routines": len(executions),
-        "total_events": len(events),
-        "total_execution_time": fsum(chain.from_iterable(times)),
+        "total_routines": len(run.executions),
+        "total_events": len(run.events) + run.dropped.events,
+        "total_execution_time": fsum(totals),
         "avg_routine_time": fsum(averages) / len(averages) if averages else 0.0,
     }
 
 
-def run_metrics(
-    flow_id: Any,
-    executions: dict[Any, list[Record]],
-    events: list[Record],
-    *,
-    unmatched_ends: int = 0,
-    sequential_ns: tuple[int, int] | None = None,
-) -> Metrics:
-    """Return everything that can be said of a run in numbers, JSON-safe; times in seconds, rates per second.
-
-    Args:
-        flow_id: The name of the flow.
-        executions: The execution records of each routine.
-        events: The event records.
-        unmatched_ends: How many ends closed nothing.
-        sequential_ns: First start and last end of a run of which it is known that no two executions were open at once;
-            it saves reading and sorting all times.
-    """
+def run_metrics(flow_id: Any, run: Snapshot) -> Metrics:
+    """Return everything that can be said of a run in numbers, JSON-safe; times in seconds, rates per second."""
+    executions, events, dropped, unmatched_ends, sequential_ns = run
     routines: dict[Any, Metrics] = {}
     statuses: Counter[Any] = Counter()
     times: list[float] = []
     for routine_id, records in executions.items():
-        if records:
+        dropped_routine = dropped.routines.get(routine_id)
+        if records or dropped_routine:
             of_routine = _status_counts(records), _execution_times(records)
-            routines[routine_id] = _performance(*of_routine)
+            routines[routine_id] = _performance(*of_routine, dropped_routine)
             statuses += of_routine[0]
             times += of_routine[1]
     times.sort()
-    performance = _performance(statuses, times)
-    if sequential_ns is None:
-        wall_time, peak_concurrency = _concurrency(list(chain.from_iterable(executions.values())))
+    performance = _performance(statuses, times, *dropped.routines.values())
+    span_ns: Span
+    if sequential_ns is not None:  # saves reading and sorting all times
+        span_ns, peak_concurrency = sequential_ns, min(statuses.total(), 1)
     else:
-        wall_time, peak_concurrency = _wall_time(*sequential_ns), min(statuses.total(), 1)
+        span_ns, peak_concurrency = _concurrency(list(chain.from_iterable(executions.values())))
+        span_ns = _wider(span_ns, (dropped.first_start_ns, dropped.last_end_ns))
+    wall_time = _wall_time(*span_ns)
+    total_events = len(events) + dropped.events
+    ended = len(times) + sum(routine["ended"] for routine in dropped.routines.values())
     metrics = {
         "flow_id": flow_id,
         **performance,
         "total_routines": len(executions),
-        "total_events": len(events),
+        "total_events": total_events,
         "wall_time": wall_time,
-        "throughput": len(times) / wall_time if wall_time else 0.0,
-        "event_rate": len(events) / wall_time if wall_time else 0.0,
+        "throughput": ended / wall_time if wall_time else 0.0,
+        "event_rate": total_events / wall_time if wall_time else 0.0,
         "peak_concurrency": peak_concurrency,
         "routines": routines,
         "bottlenecks": _bottlenecks(routines, performance["total_execution_time"]),
-        "dropped_executions": 0,
-        "dropped_events": 0,
+        "dropped_executions": dropped.executions,
+        "dropped_events": dropped.events,
         "unmatched_ends": unmatched_ends,
     }
     return metrics if _has_plain_keys(metrics) else json_safe(metrics)
@@ -99,10 +100,17 @@ def percentile(ascending: list[float], percent: float) -> float:
     return ascending[below] + (ascending[above] - ascending[below]) * (position - below)
 
 
-def _performance(statuses: Counter[Any], times: list[float]) -> Metrics:
-    """Return counts by status, and statistics of execution times that come in ascending order."""
+def _performance(statuses: Counter[Any], times: list[float], *dropped: DroppedRoutine | None) -> Metrics:
+    """Return counts by status, and statistics of execution times that come in ascending order.
+
+    What was dropped adds to all but the percentiles.
+    """
+    known = [routine for routine in dropped if routine]
+    statuses = sum((Counter(routine["status_counts"]) for routine in known), statuses)
+    ended, total_time = _ended_and_total(times, *known)
     total_executions = statuses.total()
-    total_time = fsum(times)
+    least = [routine["min_ns"] / SECOND_NS for routine in known if routine["ended"]]
+    most = [routine["max_ns"] / SECOND_NS for routine in known if routine["ended"]]
     return {
         "total_executions": total_executions,
         "completed": statuses["completed"],
@@ -111,13 +119,20 @@ def _performance(statuses: Counter[Any], times: list[float]) -> Metrics:
         "status_counts": dict(statuses),
         "success_rate": statuses["completed"] / total_executions if total_executions else 0.0,
         "total_execution_time": total_time,
-        "avg_execution_time": total_time / len(times) if times else 0.0,
-        "min_execution_time": times[0] if times else 0.0,
-        "max_execution_time": times[-1] if times else 0.0,
+        "avg_execution_time": total_time / ended if ended else 0.0,
+        "min_execution_time": min(times[:1] + least, default=0.0),
+        "max_execution_time": max(times[-1:] + most, default=0.0),
         "median_execution_time": percentile(times, 50),
         "p95_execution_time": percentile(times, 95),
         "p99_execution_time": percentile(times, 99),
     }
+
+
+def _ended_and_total(times: list[float], *dropped: DroppedRoutine | None) -> tuple[int, float]:
+    """Return how many executions ended, and the sum of their times in seconds."""
+    known = [routine for routine in dropped if routine]
+    ended = len(times) + sum(routine["ended"] for routine in known)
+    return ended, fsum([*times, sum(routine["total_ns"] for routine in known) / SECOND_NS])
 
 
 def _status_counts(records: list[Record]) -> Counter[Any]:
@@ -141,13 +156,22 @@ def _execution_times(records: list[Record]) -> list[float]:
     return sorted(time for time in times if type(time) in (float, int) and isfinite(time))
 
 
-def _wall_time(first_start_ns: int, last_end_ns: int) -> float:
+def _wall_time(first_start_ns: int | None, last_end_ns: int | None) -> float:
     """Return the seconds between two moments to the microsecond, as the texts in the records have it."""
+    if not first_start_ns or not last_end_ns:
+        return 0.0
     return max(last_end_ns // 1000 - first_start_ns // 1000, 0) / 1_000_000
 
 
-def _concurrency(records: list[Record]) -> tuple[float, int]:
-    """Return the time from the first start to the last end in seconds, and how many executions ran at once at most."""
+def _wider(one: Span, other: Span) -> Span:
+    """Return the earlier of two starts and the later of two ends, where there are any."""
+    starts = [start for start in (one[0], other[0]) if start is not None]
+    ends = [end for end in (one[1], other[1]) if end is not None]
+    return min(starts, default=None), max(ends, default=None)
+
+
+def _concurrency(records: list[Record]) -> tuple[Span, int]:
+    """Return the first start and the last end in nanoseconds, and how many executions ran at once at most."""
     # Plain lists of scalars throughout: a tuple for each record would wake the garbage collector.
     starts: list[Any] = [record.get("start_time") for record in records]
     ends: list[Any] = [record.get("end_time") for record in records]
@@ -157,7 +181,7 @@ def _concurrency(records: list[Record]) -> tuple[float, int]:
         ends = [end for start, end in zip(starts, ends, strict=True) if start is not None]
         starts = [start for start in starts if start is not None]
         ended = [end for end in ends if end is not None]
-    wall_time = _wall_time(_as_ns(min(starts)), _as_ns(max(ended))) if starts and ended else 0.0
+    span_ns = _as_ns(min(starts, default=None)), _as_ns(max(ended, default=None))
     # What started and ended within one tick of the clock overlaps only those that began before it and ended after it.
     moments = [start for start, end in zip(starts, ends, strict=True) if end is not None and end <= start]
     if moments:
@@ -167,7 +191,7 @@ def _concurrency(records: list[Record]) -> tuple[float, int]:
     for times_ in (moments, starts, ended):
         times_.sort()
     peak = _peak(starts, ended)
-    return wall_time, max(peak, 1 + _most_around(moments, starts, ended)) if moments else peak
+    return span_ns, max(peak, 1 + _most_around(moments, starts, ended)) if moments else peak
 
 
 def _peak(starts: list[Any], ends: list[Any]) -> int:
@@ -209,8 +233,8 @@ def _are_local_times(texts: list[Any]) -> bool:
         return False
 
 
-def _as_ns(time: Any) -> int:
-    return time if type(time) is int else to_ns(time) or 0
+def _as_ns(time: Any) -> int | None:
+    return time if type(time) is int else to_ns(time)
 
 
 def _bottlenecks(routines: dict[Any, Metrics], total: float) -> list[Metrics]:

@@ -72,18 +72,18 @@ class Pairing:
 
         A record that never ended is open.
         """
-        opened_by_record = {id(opened[0]): (execution_id, opened) for execution_id, opened in self.open.items()}
-        ended_by_record = {id(record): execution_id for execution_id, record in self.ended.items()}
+        known_open = {id(opened[0]): (execution_id, opened) for execution_id, opened in self.open.items()}
+        known_ended = {id(record): execution_id for execution_id, record in self.ended.items()}
         adopted = Pairing()
         for routine_id, records in executions.items():
             for record in records if isinstance(records, list) else ():
-                if id(record) in ended_by_record:
-                    adopted.ended[ended_by_record[id(record)]] = record
+                if id(record) in known_ended:
+                    adopted.ended[known_ended[id(record)]] = record
                 elif isinstance(record, dict) and "end_time" not in record:
-                    execution_id, opened = opened_by_record.get(id(record)) or (
-                        next_id(),
-                        (record, routine_id, None, to_ns(record.get("start_time")), None),
-                    )
+                    # It may stand in another list than before; a record that stands in two is open once.
+                    known = known_open.pop(id(record), None)
+                    execution_id, start = (known[0], known[1][2:]) if known else (next_id(), _unseen_start(record))
+                    opened = (record, routine_id, *start)
                     adopted.open[execution_id] = opened
                     adopted.open_of_routine.setdefault(routine_id, {})[execution_id] = opened
         return adopted
@@ -102,6 +102,10 @@ class Pairing:
                     assert by_owner[id(opened[2])][execution_id] is opened
                 assert sum(map(len, by_owner.values())) == len(open_of_routine)
         assert sum(map(len, self.open_of_routine.values())) == len(self.open)
+
+
+def _unseen_start(record: Record) -> tuple[object, int | None, int | None]:
+    return None, to_ns(record.get("start_time")), None
 
 
 _HASHABLE = frozenset((str, int, float, bool, bytes, type(None)))

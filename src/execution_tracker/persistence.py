@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from execution_tracker.errors import InvalidRunError
+from execution_tracker.payloads import json_safe
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
 
 _FIELDS = {"flow_id": object, "routine_executions": dict, "event_flow": list, "performance_metrics": dict}
 _JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+def run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str, Any]:
+    """Return a run as JSON-safe data in the form of serilux."""
+    return {
+        "_type": "ExecutionTracker",
+        "flow_id": json_safe(flow_id),
+        "routine_executions": {
+            routine_id: _safe_records(records)
+            for routine_id, records in zip(_safe_keys(run.executions), run.executions.values(), strict=True)
+        },
+        "event_flow": _safe_records(run.events),
+        "performance_metrics": json_safe(performance_metrics),
+    }
+
+
+def _safe_keys(executions: dict[Any, Any]) -> Iterable[str]:
+    return json_safe(dict.fromkeys(executions))  # type: ignore[no-any-return]
+
+
+def _safe_records(records: list[dict[str, Any]]) -> list[Any]:
+    # A record may be ended meanwhile; dict.copy looks at it in one moment.
+    return [json_safe(record.copy()) for record in records]
 
 
 def checked_run(data: Any, *, strict: bool = False) -> dict[str, Any]:

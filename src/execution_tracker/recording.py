@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import tzinfo
 from itertools import count
 from time import perf_counter_ns, time_ns
@@ -17,13 +18,17 @@ from typing import Any
 
 from execution_tracker import owners
 from execution_tracker.errors import InvalidRunError
-from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold
+from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
+from execution_tracker.payloads import json_safe
 
 # How long a recorder waits for another thread that folds. Only foreign code can make it wait so long: a finalizer that
 # runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.
 _PATIENCE_S = 0.05
+
+# A log that is bounded by max_records is folded when it has this length, if nobody reads it before.
+_LONG_LOG = 4096 * ENTRY_WIDTH
 
 _forks = 0
 
@@ -40,13 +45,19 @@ if hasattr(os, "register_at_fork"):
 class Recording:
     """What was recorded so far, and the three calls that record more: the base of ``ExecutionTracker``."""
 
-    def __init__(self, tz: tzinfo | None = None) -> None:
+    def __init__(
+        self, capture: Callable[[Any], Any] | None = None, max_records: int | None = None, tz: tzinfo | None = None
+    ) -> None:
+        if max_records is not None and (not isinstance(max_records, int) or max_records < 0):
+            raise ValueError(f"max_records: expected a whole number from 0 on, or None for all; found {max_records!r}")
         self._log: list[Any] = []
         self._next_id = count(1).__next__
-        self._live = False
-        self._fold = Fold(tz)
-        self._folding = False
-        self._reset_lock()
+        self._capture = capture
+        self._fold = Fold(tz, max_records)
+        self._live = False  # whether the records may be in somebody's hands
+        self._eager = max_records is not None  # whether a recorder has to look if it is to fold
+        self._locks: dict[int, Any] = {}  # by the number of forks that led to this process
+        self._folding_since = -1  # the number of forks at which the running fold began
 
     # --- what engines call ---
 
@@ -69,10 +80,12 @@ class Recording:
         >>> tracker.routine_executions["parse"][0]["status"]
         'completed'
         """
+        if params is not None and self._capture is not None:
+            params = self._captured(params)
         execution_id = self._next_id()
         owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
         self._log.extend((START, routine_id, params, None, execution_id, owner, time_ns(), perf_counter_ns()))
-        if self._live:
+        if self._eager:
             self._fold_now()
         return execution_id
 
@@ -107,9 +120,11 @@ class Recording:
         >>> tracker.routine_executions["load"][0]["error"]
         'no such file'
         """
+        if result is not None and self._capture is not None:
+            result = self._captured(result)
         owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
         self._log.extend((status, routine_id, result, error, execution_id, owner, time_ns(), perf_counter_ns()))
-        if self._live:
+        if self._eager:
             self._fold_now()
 
     def record_event(
@@ -131,9 +146,18 @@ class Recording:
         >>> tracker.event_flow[0]["data"]
         {'words': 120}
         """
+        if data is not None and self._capture is not None:
+            data = self._captured(data)
         self._log.extend((EVENT, source_routine_id, event_name, target_routine_id, data, None, time_ns(), None))
-        if self._live:
+        if self._eager:
             self._fold_now()
+
+    def _captured(self, payload: Any) -> Any:
+        """Return what ``capture`` makes of a payload, or a text that says why it failed."""
+        try:
+            return self._capture(payload)  # type: ignore[misc]  # callers know that there is one
+        except Exception as error:
+            return f"<capture failed: {json_safe(error)}>"
 
     # --- what readers see ---
 
@@ -171,6 +195,7 @@ class Recording:
             self._fold_log()
             # Recorders look at the flag after they have appended. Who saw it unset has appended before the next fold.
             self._live = True
+            self._eager = True
             self._fold_log()
 
     def _replace(self, executions: dict[Any, list[Record]] | None, events: list[Record] | None) -> None:
@@ -179,92 +204,87 @@ class Recording:
             self._fold_log()
             self._fold.replace(executions, events, self._next_id)
 
-    def _snapshot(self) -> tuple[dict[Any, list[Record]], list[Record]]:
-        """Fold, and return shallow copies: the records by routine, and the events, less what users broke by hand."""
+    def _snapshot(self) -> Snapshot:
+        """Fold, and return what there is, less what users broke by hand."""
         with self._lock:
             self._fold_log()
-            # dict.copy is atomic, list(….items()) is not: a finalizer may record a new routine in the middle of it.
-            executions = {
-                routine_id: records[:]
-                for routine_id, records in self._fold.executions.copy().items()
-                if isinstance(records, list)
-            }
-            events = self._fold.events[:]
+            snapshot = self._fold.snapshot()
         if self._live:
             self._fold_now()  # for recorders that lost their patience meanwhile
-        return {routine_id: _dicts(records) for routine_id, records in executions.items()}, _dicts(events)
+        return snapshot._replace(
+            executions={routine_id: _dicts(records) for routine_id, records in snapshot.executions.items()},
+            events=_dicts(snapshot.events),
+        )
 
     # --- the fold, by one thread at a time ---
 
     def _fold_now(self) -> None:
-        """Fold on behalf of a recorder: briefly, and without an error."""
+        """Fold on behalf of a recorder, if that is due: briefly, and without an error."""
+        if not self._live and len(self._log) < _LONG_LOG:
+            return
         lock = self._lock
+        if lock._is_owned():  # a finalizer or a signal handler in the middle of a fold, which goes on afterwards
+            return
         try:
             # Even if the log is empty: another thread may have taken the entry and not folded it yet.
             while lock.acquire(timeout=_PATIENCE_S):
-                try:
-                    if not self._fold_log():
-                        return
-                finally:
-                    lock.release()
+                self._fold_log()
+                lock.release()
                 if not self._log:
                     return
         except (RecursionError, MemoryError):
             pass  # the entry waits in the log for a caller with more room
+        finally:
+            # A signal handler may raise as soon as the lock is acquired, before anything could be remembered of it.
+            if lock._is_owned():
+                lock.release()
 
-    def _fold_log(self) -> bool:
-        """Fold every entry of the log, or return False if this thread is doing that already. The lock must be held.
+    def _fold_log(self) -> None:
+        """Fold every entry of the log, unless this thread is doing that already. The lock must be held.
 
-        The lock lets the same thread in a second time: a finalizer or a signal handler may record or read in the middle
-        of a fold. It leaves its entries to the fold that it interrupted.
+        The lock lets the same thread in a second time: a finalizer or a signal handler may read in the middle of a
+        fold. It sees what has been folded so far.
         """
-        if self._folding:
-            return False
-        self._folding = True
+        if self._folding_since == _forks:
+            return
+        self._folding_since = _forks
         try:
             self._fold.fold(self._log)
         finally:
-            self._folding = False
-        return True
+            self._folding_since = -1
 
     @property
     def _lock(self) -> Any:
-        if self._forks_seen != _forks:  # who held the lock at the fork is not in this process
-            self._reset_lock()
-        return self._own_lock
-
-    def _reset_lock(self) -> None:
-        self._own_lock = threading.RLock()
-        self._folding = False
-        self._forks_seen = _forks
+        # After a fork nobody is there to release the parent's lock: each process has one of its own.
+        return self._locks.get(_forks) or self._locks.setdefault(_forks, threading.RLock())
 
     # --- copies ---
 
     def __getstate__(self) -> dict[str, Any]:
         """Return records, settings and whatever a subclass added; owners and clocks mean nothing to another process."""
-        executions, events = self._snapshot()
+        snapshot = self._snapshot()
         own = vars(Recording())
         return {
             "added": {name: value for name, value in vars(self).items() if name not in own},
-            "tz": self._fold.clock.tz,
+            "settings": (self._capture, self._fold.max_records, self._fold.clock.tz),
             "first_id": self._next_id(),  # ids given out before must stay unknown to the copy
-            "executions": {
-                routine_id: [record.copy() for record in records] for routine_id, records in executions.items()
-            },
-            "events": [event.copy() for event in events],
-            "unmatched_ends": self._fold.unmatched_ends,
+            "executions": {id_: [record.copy() for record in records] for id_, records in snapshot.executions.items()},
+            "events": [event.copy() for event in snapshot.events],
+            "unmatched_ends": snapshot.unmatched_ends,
+            "dropped": snapshot.dropped,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Recording.__init__(self, state["tz"])
+        Recording.__init__(self, *state["settings"])
         vars(self).update(state["added"])
         self._next_id = count(state["first_id"]).__next__
         self._fold.unmatched_ends = state["unmatched_ends"]
+        self._fold.dropped = state["dropped"]
         self._replace(state["executions"], state["events"])
 
     def _check(self) -> None:
         """Assert the invariants of the state while nobody folds; for tests."""
-        assert not self._folding
+        assert self._folding_since == -1
         assert len(self._log) % ENTRY_WIDTH == 0
         self._fold.check()
 

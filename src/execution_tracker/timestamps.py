@@ -51,22 +51,25 @@ class ClockFace:
     def _turn_to(self, instant_ns: int, face_ns: int) -> int:
         """Write the second of an instant with the offset valid at ``face_ns``, and return the instant's rest of it."""
         quarter_ns = face_ns - face_ns % _QUARTER_NS
+        offset_ns, suffix = self._offset_ns, self._suffix
         if quarter_ns != self._quarter_ns:
-            self._quarter_ns = quarter_ns
-            quarter_s = quarter_ns // SECOND_NS
-            if self.tz is None:
-                self._offset_ns = time.localtime(quarter_s).tm_gmtoff * SECOND_NS
-            else:
-                moment = datetime.fromtimestamp(quarter_s, self.tz)
-                self._offset_ns = round((moment.utcoffset() or timedelta()).total_seconds()) * SECOND_NS
-                self._suffix = moment.isoformat()[19:]
+            offset_ns, suffix = self._offset_at(quarter_ns // SECOND_NS)
         rest_ns = instant_ns % SECOND_NS
-        self._second_ns = instant_ns - rest_ns
-        face_s = (self._second_ns + self._offset_ns) // SECOND_NS
-        self._text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(face_s))
+        second_ns = instant_ns - rest_ns
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime((second_ns + offset_ns) // SECOND_NS))
         if not quarter_ns <= instant_ns < quarter_ns + _QUARTER_NS:
-            self._second_ns = _NEVER_NS  # written with the offset of another time: not for others in this second
+            second_ns = _NEVER_NS  # written with the offset of another time: not for others in this second
+        # No call from here on: an interrupt must not leave one without the other.
+        self._quarter_ns, self._offset_ns, self._suffix = quarter_ns, offset_ns, suffix
+        self._second_ns, self._text = second_ns, text
         return rest_ns
+
+    def _offset_at(self, instant_s: int) -> tuple[int, str]:
+        """Return the offset from UTC, in nanoseconds and as it is written."""
+        if self.tz is None:
+            return time.localtime(instant_s).tm_gmtoff * SECOND_NS, ""
+        moment = datetime.fromtimestamp(instant_s, self.tz)
+        return round((moment.utcoffset() or timedelta()).total_seconds()) * SECOND_NS, moment.isoformat()[19:]
 
 
 def to_ns(text: object) -> int | None:

@@ -8,7 +8,6 @@ from serilux import Serializable
 
 from execution_tracker import metrics, persistence
 from execution_tracker.pairing import hashable
-from execution_tracker.payloads import json_safe
 from execution_tracker.recording import Recording
 from execution_tracker.registration import register
 
@@ -23,6 +22,14 @@ class ExecutionTracker(Recording, Serializable):
 
     Args:
         flow_id: The name of the flow.
+        capture: Called on each payload (params, result, data) as it is recorded; what it returns is kept in its place.
+            See :func:`~execution_tracker.snapshot`. By default payloads are kept by reference.
+        max_records: Keep only so many ended executions of each routine, the newest, and so many events. Counts, totals,
+            averages, minima and maxima stay those of the whole life. By default everything is kept.
+        tz: The time zone of the records' times, which then carry their offset. By default they are local and without.
+
+    Raises:
+        ValueError: ``max_records`` is negative or no number.
 
     Any number of threads and asyncio tasks may record while others read. Recording appends to a log; the records are
     made when somebody looks at them.
@@ -47,7 +54,7 @@ class ExecutionTracker(Recording, Serializable):
         tz: tzinfo | None = None,
     ) -> None:
         Serializable.__init__(self)
-        Recording.__init__(self, tz)
+        Recording.__init__(self, capture, max_records, tz)
         self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
         self.flow_id = flow_id
         self.performance_metrics: dict[str, Any] = {}
@@ -72,8 +79,8 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.get_routine_performance("unknown") is None
         True
         """
-        executions, _ = self._snapshot()
-        return metrics.routine_performance(executions.get(hashable(routine_id), []))
+        run, routine_id = self._snapshot(), hashable(routine_id)
+        return metrics.routine_performance(run.executions.get(routine_id, []), run.dropped.routines.get(routine_id))
 
     def get_flow_performance(self) -> dict[str, Any]:
         """Return the four numbers of the whole flow.
@@ -88,8 +95,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> ExecutionTracker().get_flow_performance()["total_events"]
         0
         """
-        executions, events = self._snapshot()
-        return metrics.flow_performance(executions, events)
+        return metrics.flow_performance(self._snapshot())
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Return everything that can be said of the run in numbers, and keep it in ``performance_metrics``.
@@ -107,14 +113,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.get_performance_metrics()["unmatched_ends"]
         1
         """
-        executions, events = self._snapshot()
-        self.performance_metrics = metrics.run_metrics(
-            self.flow_id,
-            executions,
-            events,
-            unmatched_ends=self._fold.unmatched_ends,
-            sequential_ns=self._fold.sequential_ns,
-        )
+        self.performance_metrics = metrics.run_metrics(self.flow_id, self._snapshot())
         return self.performance_metrics
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
@@ -130,14 +129,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> sorted(ExecutionTracker("nightly").serialize())
         ['_type', 'event_flow', 'flow_id', 'performance_metrics', 'routine_executions']
         """
-        executions, events = self._snapshot()
-        return {
-            "_type": "ExecutionTracker",
-            "flow_id": json_safe(self.flow_id),
-            "routine_executions": json_safe(executions),
-            "event_flow": json_safe(events),
-            "performance_metrics": json_safe(self.performance_metrics),
-        }
+        return persistence.run_data(self.flow_id, self._snapshot(), self.performance_metrics)
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:
         """Take over a run that was serialized, here or by upstream, in place of what was recorded.

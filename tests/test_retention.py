@@ -1,0 +1,150 @@
+"""What a tracker with ``max_records`` keeps, and what it still knows of the rest."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execution_tracker import ExecutionTracker
+
+LIFETIME = [
+    *("total_executions", "completed", "failed", "running", "status_counts", "success_rate"),
+    *("total_execution_time", "avg_execution_time", "min_execution_time", "max_execution_time"),
+]
+
+
+def record_some(tracker: ExecutionTracker, count: int, routine_id: str = "a") -> None:
+    for number in range(count):
+        tracker.record_routine_start(routine_id, {"number": number})
+        tracker.record_event(routine_id, "e", None, {"number": number})
+        tracker.record_routine_end(routine_id, "failed" if number % 3 == 0 else "completed")
+
+
+def numbers_of(records: list[dict[str, Any]], payload: str) -> list[int]:
+    return [record[payload]["number"] for record in records]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("max_records", [0, 1, 5])
+def test_the_newest_ended_executions_and_events_are_kept(max_records: int, live: bool) -> None:
+    tracker = ExecutionTracker(max_records=max_records)
+    held = tracker.routine_executions if live else None
+    record_some(tracker, 12)
+    kept = list(range(12))[12 - max_records :]
+    assert numbers_of(tracker.routine_executions["a"], "params") == kept
+    assert numbers_of(tracker.event_flow, "data") == kept
+    assert held is None or held is tracker.routine_executions
+    tracker._check()
+
+
+def test_each_routine_has_its_own_limit() -> None:
+    tracker = ExecutionTracker(max_records=2)
+    record_some(tracker, 5, "a")
+    record_some(tracker, 1, "b")
+    assert {routine_id: len(records) for routine_id, records in tracker.routine_executions.items()} == {"a": 2, "b": 1}
+
+
+def test_open_executions_are_never_dropped_and_still_end() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    first = tracker.record_routine_start("a", {"number": -1})
+    record_some(tracker, 4)
+    assert numbers_of(tracker.routine_executions["a"], "params") == [-1, 3]
+    tracker.record_routine_end("a", execution_id=first)
+    assert numbers_of(tracker.routine_executions["a"], "params") == [3]
+    assert tracker.get_performance_metrics()["completed"] == 3
+    tracker._check()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["completed", "failed", "odd"])), max_size=60),
+    st.integers(0, 4),
+)
+def test_lifetime_numbers_are_those_of_a_tracker_that_keeps_everything(
+    calls: list[tuple[str, str]], max_records: int
+) -> None:
+    all_kept, bounded = ExecutionTracker(), ExecutionTracker(max_records=max_records)
+    for routine_id, status in calls:
+        for tracker in (all_kept, bounded):
+            tracker.record_routine_end(routine_id, status, execution_id=tracker.record_routine_start(routine_id))
+            tracker.record_event(routine_id, "e")
+    # The clocks differ, so the times of one are given to the other before it drops anything.
+    records = [record for records in all_kept.routine_executions.values() for record in records]
+    bounded = ExecutionTracker(max_records=max_records)
+    bounded.deserialize(all_kept.serialize())
+    expected, found = all_kept.get_performance_metrics(), bounded.get_performance_metrics()
+    for key in LIFETIME:
+        assert found[key] == pytest.approx(expected[key], abs=1e-9)
+    for routine_id, routine in expected["routines"].items():
+        for key in LIFETIME:
+            assert found["routines"][routine_id][key] == pytest.approx(routine[key], abs=1e-9)
+    assert found["total_events"] == len(calls)
+    assert found["wall_time"] == expected["wall_time"]
+    kept = sum(map(len, bounded.routine_executions.values()))
+    assert found["dropped_executions"] == len(records) - kept
+    assert found["dropped_events"] == max(0, len(calls) - max_records)
+
+
+def test_averages_of_the_flow_count_what_was_dropped() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    record_some(tracker, 9)
+    routine = tracker.get_routine_performance("a")
+    assert routine is not None
+    flow = tracker.get_flow_performance()
+    assert (flow["total_events"], routine["total_executions"]) == (9, 9)
+    assert flow["total_execution_time"] == pytest.approx(routine["total_execution_time"])
+    assert flow["avg_routine_time"] == pytest.approx(routine["avg_execution_time"])
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))])
+def test_copies_keep_the_limit_and_the_lifetime_numbers_and_go_their_own_way(duplicate: Any) -> None:
+    tracker = ExecutionTracker(max_records=2)
+    record_some(tracker, 5)
+    other = duplicate(tracker)
+    record_some(other, 5)
+    assert other.get_performance_metrics()["total_executions"] == 10
+    assert tracker.get_performance_metrics()["total_executions"] == 5
+    assert len(other.routine_executions["a"]) == 2
+
+
+def test_an_unread_log_is_folded_before_it_gets_long() -> None:
+    tracker = ExecutionTracker(max_records=3)
+    for _ in range(30_000):
+        tracker.record_event("a", "e")
+    assert len(tracker._log) < 8 * 5000
+    assert len(tracker._fold.events) == 3
+    assert tracker.get_performance_metrics()["total_events"] == 30_000
+
+
+def test_ids_of_records_that_are_gone_are_forgotten_in_time() -> None:
+    bounded, cleared = ExecutionTracker(max_records=10), ExecutionTracker()
+    for _ in range(6):
+        for tracker in (bounded, cleared):
+            for _ in range(3_000):
+                tracker.record_routine_end("a", execution_id=tracker.record_routine_start("a"))
+        cleared.routine_executions.clear()
+    for tracker in (bounded, cleared):
+        tracker.get_performance_metrics()
+        assert len(tracker._fold.pairing.ended) < 11_000
+        tracker._fold._prune()
+        tracker._check()
+
+
+def test_records_edited_by_hand_are_dropped_like_others() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    tracker.record_routine_start("a")
+    tracker.record_routine_end("a")
+    tracker.routine_executions["a"][0].update(start_time="?", end_time=None, execution_time="long", status=["odd"])
+    tracker.routine_executions["a"].append(5)  # type: ignore[arg-type]
+    record_some(tracker, 2)
+    assert numbers_of(tracker.routine_executions["a"], "params") == [1]
+
+
+@pytest.mark.parametrize("max_records", [-1, 1.5, "10"])
+def test_a_limit_that_is_no_number_is_refused_with_what_is_expected(max_records: Any) -> None:
+    with pytest.raises(ValueError, match="max_records: expected a whole number from 0 on"):
+        ExecutionTracker(max_records=max_records)
