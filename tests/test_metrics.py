@@ -206,7 +206,7 @@ def test_a_sequential_run_gives_the_same_numbers_from_the_fold_and_from_its_reco
             with_end = tracker.record_routine_start("a")
             tracker.record_routine_end("a", execution_id=with_end)
         else:
-            tracker.record_routine_end("a")
+            tracker.record_routine_end("unknown")
     numbers = tracker.get_performance_metrics()
     recorded = tracker._snapshot()
     assert recorded.sequential_ns is not None

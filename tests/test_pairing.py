@@ -423,7 +423,7 @@ def test_any_calls_by_any_owners_leave_what_the_rules_say(clock: dict[str, int],
         pass
 
     CallsOfThese.clock, CallsOfThese.loop, CallsOfThese.owners = clock, loop, owners
-    profile = settings(max_examples=60, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+    profile = settings(max_examples=150, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
     run_state_machine_as_test(CallsOfThese, settings=profile)
 
 
@@ -560,6 +560,20 @@ def test_rule_4_a_late_end_updates_the_latest_record(tracker: ExecutionTracker) 
     tracker.record_routine_end("a", "failed", error="late")
     assert statuses(tracker) == ["one", "failed"]
     assert tracker.get_performance_metrics()["unmatched_ends"] == 0
+
+
+def test_rule_4_a_late_end_lengthens_the_execution_over_those_that_ran_meanwhile(
+    tracker: ExecutionTracker, clock: dict[str, int]
+) -> None:
+    for routine_id in ["a", "b"]:
+        tracker.record_routine_start(routine_id)
+        clock["wall_ns"] += SECOND_NS
+        clock["mono_ns"] += SECOND_NS
+        tracker.record_routine_end(routine_id)
+    assert tracker.get_performance_metrics()["peak_concurrency"] == 1
+    tracker.record_routine_end("a", "failed")
+    assert tracker.routine_executions["a"][0]["execution_time"] == 2.0
+    assert tracker.get_performance_metrics()["peak_concurrency"] == 2
 
 
 def test_rule_5_an_end_without_any_record_is_counted_and_nothing_else(tracker: ExecutionTracker) -> None:

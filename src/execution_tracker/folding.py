@@ -12,7 +12,8 @@ event  ``EVENT``    source id                event name target id    data       
 
 In CPython other threads, signal handlers and forks come in only after a call or a backward jump, never between two
 plain assignments. So the fold decides on an entry with calls, and commits it without one: wherever it is interrupted,
-each entry has been folded entirely or not at all, and the next fold goes on from there.
+each entry has been folded entirely or not at all, and the next fold goes on from there. (Python 3.10 also lets them in
+between assignments: there a handler that raises at that very moment can cost or double the one entry.)
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Fold:
                 self._prune()
             if not log:
                 return
-            chunk = log[:]
+            chunk = tuple(log)  # of which the garbage collector loses sight, if there are only scalars in it
             size = len(chunk)
             entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
             self._entries = iter(())  # frees the old ones, and may run finalizers
@@ -187,6 +188,8 @@ class Fold:
             end_time = self.clock.text_after(start_ns, elapsed_ns)
             execution_time = elapsed_ns / SECOND_NS
         # commit
+        if opened is None:
+            self._may_overlap = True  # it takes longer now than it was known to
         if end_ns > self._last_end_ns:
             self._last_end_ns = end_ns
         record["status"] = status

@@ -1,7 +1,7 @@
 """The log that engines write, and the records that readers see.
 
 A ``record_*`` call appends one entry of eight scalars to a flat list and returns; the entry is folded into records when
-somebody looks. It is cheap and needs no lock, because in CPython ``list.extend`` with a tuple, ``log[:]`` and
+somebody looks. It is cheap and needs no lock, because in CPython ``list.extend`` with a tuple, ``tuple(log)`` and
 ``del log[:n]`` are atomic, and because scalars in a flat list do not wake the garbage collector, as a tuple kept for
 each call would.
 """
@@ -22,6 +22,7 @@ from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe
+from execution_tracker.retention import Dropped
 
 # How long a recorder waits for another thread that folds. Only foreign code can make it wait so long: a finalizer that
 # runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.
@@ -198,19 +199,30 @@ class Recording:
             self._eager = True
             self._fold_log()
 
-    def _replace(self, executions: dict[Any, list[Record]] | None, events: list[Record] | None) -> None:
-        """Fold what was recorded, then hold these containers; None keeps what is there."""
+    def _replace(
+        self,
+        executions: dict[Any, list[Record]] | None,
+        events: list[Record] | None,
+        dropped: Dropped | None = None,
+        unmatched_ends: int | None = None,
+    ) -> None:
+        """Fold what was recorded, then hold these containers and counts; None keeps what is there."""
         with self._lock:
             self._fold_log()
             self._fold.replace(executions, events, self._next_id)
+            if dropped is not None:
+                self._fold.dropped = dropped
+            if unmatched_ends is not None:
+                self._fold.unmatched_ends = unmatched_ends
 
     def _snapshot(self) -> Snapshot:
         """Fold, and return what there is, less what users broke by hand."""
         with self._lock:
             self._fold_log()
             snapshot = self._fold.snapshot()
-        if self._live:
-            self._fold_now()  # for recorders that lost their patience meanwhile
+        if not self._live:
+            return snapshot
+        self._fold_now()  # for recorders that lost their patience meanwhile
         return snapshot._replace(
             executions={routine_id: _dicts(records) for routine_id, records in snapshot.executions.items()},
             events=_dicts(snapshot.events),
