@@ -52,6 +52,7 @@ class Fold:
         self.max_records = max_records
         self.dropped = Dropped()
         self._grown: dict[Any, None] = {}  # routines that may have too many records
+        self._id_of: dict[int, int] = {}  # by the id() of a record that may be dropped, that of its execution
         self._prune_at = _PRUNE_AT
         self.executions: dict[Any, list[Record]] = {}
         self.events: list[Record] = []
@@ -59,6 +60,7 @@ class Fold:
         self.pairing = Pairing()
         self.clock = ClockFace(tz)
         self._first_start_ns = self._last_end_ns = 0  # on the wall clock, 0 before there is one
+        self._from_outside = False  # whether records were put in that were not recorded here
         self._may_overlap = False  # until two executions are open at once, or records come from outside
         self._entries: Iterator[tuple[Any, ...]] = iter(())
         self._entry: Any = None
@@ -176,6 +178,7 @@ class Fold:
                 return
             record = ended
             start_ns, mono_start_ns = to_ns(record.get("start_time")), None
+        record_key = id(record)
         execution_time = None
         if start_ns is None:  # edited by hand: it is known when it ended, but not how long it took
             end_ns = wall_ns
@@ -202,6 +205,8 @@ class Fold:
             record["execution_time"] = execution_time
         if self.max_records is not None:
             self._grown[routine_id] = None
+            if execution_id:
+                self._id_of[record_key] = execution_id
         if opened is not None:
             pairing.ended[execution_id] = record
             del pairing.open[execution_id], open_of_routine[execution_id]
@@ -230,12 +235,16 @@ class Fold:
                 if excess > 0:
                     length, ended, still_open = oldest_ended(records, excess)
                     numbers = routine_with(dropped.routines.get(routine_id), ended)
-                    first_ns, last_ns = span_with((dropped.first_start_ns, dropped.last_end_ns), ended)
+                    first_ns, last_ns = dropped.first_start_ns, dropped.last_end_ns
+                    if self._from_outside:  # the span of what was recorded here is known
+                        first_ns, last_ns = span_with((first_ns, last_ns), ended)
                     # commit
                     records[:length] = still_open
                     dropped.routines[routine_id] = numbers
                     dropped.first_start_ns = first_ns
                     dropped.last_end_ns = last_ns
+                    for record in ended:
+                        self.pairing.ended.pop(self._id_of.pop(id(record), 0), None)
             del self._grown[routine_id]
         excess = len(self.events) - max_records
         if excess > 0:
@@ -259,7 +268,8 @@ class Fold:
         # commit
         self.pairing = pairing
         if executions is not None:
-            self._may_overlap = True
+            self._may_overlap = self._from_outside = True
+            self._first_start_ns = self._last_end_ns = 0
             self.executions = executions
             self._grown = grown
         if events is not None:
@@ -267,11 +277,14 @@ class Fold:
 
     def snapshot(self) -> Snapshot:
         """Return shallow copies of everything, quickly."""
+        dropped = self.dropped.copy()
+        if dropped.routines:
+            dropped.widen(self._first_start_ns, self._last_end_ns)
         # dict.copy is atomic, list(….items()) is not: a finalizer may record a new routine in the middle of it.
         return Snapshot(
             {id_: records[:] for id_, records in self.executions.copy().items() if isinstance(records, list)},
             self.events[:],
-            self.dropped.copy(),
+            dropped,
             self.unmatched_ends,
             None if self._may_overlap else (self._first_start_ns, self._last_end_ns),
         )

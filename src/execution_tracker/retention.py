@@ -28,6 +28,13 @@ class Dropped:
         vars(other).update(vars(self), routines=self.routines.copy())
         return other
 
+    def widen(self, first_start_ns: int, last_end_ns: int) -> None:
+        """Count a span in, of which 0 means that there was no start or no end."""
+        if first_start_ns:
+            self.first_start_ns = min(first_start_ns, self.first_start_ns or first_start_ns)
+        if last_end_ns:
+            self.last_end_ns = max(last_end_ns, self.last_end_ns or last_end_ns)
+
     @property
     def executions(self) -> int:
         """How many executions were dropped."""
