@@ -87,6 +87,7 @@ def snapshot(
         ValueError: A limit out of range, or an empty word.
 
     Example:
+        >>> from execution_tracker import snapshot
         >>> capture = snapshot(redact=["password"], max_items=3)
         >>> capture({"user": {"DB_PASSWORD": "hunter2"}, "ids": [1, 2, 3, 4, 5]})
         {'user': {'DB_PASSWORD': '[redacted]'}, 'ids': [1, 2, 3, '… (+2 items)']}
