@@ -285,11 +285,12 @@ def test_copies_made_while_others_record_are_whole(tracker: ExecutionTracker) ->
             executions = len(all_records(twin))
             assert len(names) <= executions <= len(names) + 1
             twin.record_routine_start("twin")
+            twin.record_routine_end("a", "ended in the twin")
             twin._check()
 
     with meanwhile(read):
         in_threads(engine)
-    assert len(all_records(tracker)) == 200
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["completed"] * 200
     assert "twin" not in tracker.routine_executions
     tracker._check()
 
@@ -488,12 +489,13 @@ class Interrupted(BaseException):
 
 @contextmanager
 def timer(handler: Callable[[], Any]) -> Iterator[Callable[[float], None]]:
-    """Give a function that has the handler come in so many seconds from now."""
+    """Give a function that has the handler come in so many seconds from now, or somewhat later."""
     usual = signal.signal(signal.SIGALRM, lambda *_: handler())
     try:
         yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        time.sleep(0.01)  # for a signal that is on its way
         signal.signal(signal.SIGALRM, usual)
 
 
@@ -502,10 +504,11 @@ def test_a_signal_handler_that_records_and_reads_in_the_middle_of_a_fold_loses_n
     tracker: ExecutionTracker,
 ) -> None:
     handled: list[int] = []
+    enough: list[bool] = []
     delays = random.Random(0)
 
     def come_in() -> None:
-        if len(handled) < 400:
+        if len(handled) < 400 and not enough:
             number = len(handled)
             handled.append(number)
             tracker.record_routine_start("handler", {"number": number})
@@ -527,6 +530,7 @@ def test_a_signal_handler_that_records_and_reads_in_the_middle_of_a_fold_loses_n
             number += 1
             if number % 50 == 0:
                 tracker.get_flow_performance()
+        enough.append(True)
 
     for source, count in [("a", number), ("handler", len(handled))]:
         records = tracker.routine_executions[source]
@@ -540,23 +544,41 @@ def test_a_signal_handler_that_records_and_reads_in_the_middle_of_a_fold_loses_n
 
 
 @contextmanager
-def no_collector() -> Iterator[None]:
-    """Keep the garbage collector away, since others' callbacks in it would swallow what a signal handler raises."""
+def interruptions(interruption: type[BaseException], longest_s: float) -> Iterator[Callable[[Callable[[], Any]], bool]]:
+    """Give a function that does some work while a signal handler raises, and tells whether the work was done before.
+
+    The garbage collector is kept away, since others' callbacks in it would swallow what a handler raises.
+    """
+    delays = random.Random(0)
+    due: list[bool] = []
+
+    def come_in() -> None:
+        if due:
+            due.clear()
+            raise interruption
+
     gc.disable()
     try:
-        yield
+        with timer(come_in) as set_timer:
+
+            def is_done(work: Callable[[], Any]) -> bool:
+                try:
+                    due.append(True)
+                    set_timer(delays.uniform(1e-6, longest_s))
+                    work()
+                    due.clear()
+                except interruption:
+                    return False
+                return True
+
+            yield is_done
     finally:
         gc.enable()
 
 
 def interrupted_runs(routine_id: Any, interruption: type[BaseException]) -> Iterator[tuple[ExecutionTracker, int]]:
-    """Read some hundred runs, interrupted at random, until each is folded; give them and how many calls were made."""
-    delays = random.Random(0)
-
-    def come_in() -> None:
-        raise interruption
-
-    with timer(come_in) as set_timer, no_collector():
+    """Read some hundred runs, interrupted at random, and give them with the number of their rounds."""
+    with interruptions(interruption, longest_s=2e-4) as is_done:
         for _ in range(250):
             tracker = ExecutionTracker()
             for number in range(40):
@@ -569,14 +591,8 @@ def interrupted_runs(routine_id: Any, interruption: type[BaseException]) -> Iter
                 if number % 10 == 0:
                     tracker.record_routine_end("unknown")
             for _ in range(30):
-                try:
-                    set_timer(delays.uniform(1e-6, 2e-4))
-                    tracker.get_flow_performance()
-                    set_timer(0)
-                except interruption:
-                    continue
-                break
-            set_timer(0)
+                if is_done(tracker.get_flow_performance):
+                    break
             yield tracker, 40
 
 
@@ -599,9 +615,9 @@ def test_an_exception_out_of_a_signal_handler_costs_no_entry_and_doubles_none(
 
 @needs_timer
 @commits_at_once
-def test_an_exception_out_of_a_signal_handler_changes_no_time(london_in_winter: Callable[[], list[str]]) -> None:
+def test_an_exception_out_of_a_signal_handler_changes_no_time(far_from_greenwich: Callable[[], list[str]]) -> None:
     for tracker, _ in interrupted_runs("a", Interrupted):
-        read = set(london_in_winter())
+        read = set(far_from_greenwich())
         starts = [record["start_time"] for record in tracker.routine_executions["a"]]
         timestamps = [event["timestamp"] for event in tracker.event_flow]
         assert read.issuperset(starts)
@@ -610,12 +626,12 @@ def test_an_exception_out_of_a_signal_handler_changes_no_time(london_in_winter: 
 
 
 @pytest.fixture
-def london_in_winter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
-    """Stop a clock that shows a new second, and mostly a new quarter of an hour, whenever somebody looks.
+def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """Have a clock that shows a new second, and mostly a new quarter of an hour, whenever somebody looks.
 
-    The fixture gives the texts of what it has shown. London's offset was another one in 1970, where clocks begin.
+    The fixture gives the texts of what it has shown, in a zone of which UTC is clearly told apart.
     """
-    monkeypatch.setenv("TZ", "Europe/London")
+    monkeypatch.setenv("TZ", "XYZ-5:30")
     time.tzset()
     readings: list[int] = []
 
@@ -639,20 +655,14 @@ def london_in_winter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], l
 def test_an_exception_out_of_a_signal_handler_leaves_no_lock_behind() -> None:
     tracker = ExecutionTracker()
     assert tracker.event_flow == []
-    delays = random.Random(0)
 
-    def come_in() -> None:
-        raise Interrupted
+    def record() -> None:
+        for _ in range(10_000):
+            tracker.record_event("a", "b")
 
-    with timer(come_in) as set_timer, no_collector():
+    with interruptions(Interrupted, longest_s=5e-5) as is_done:
         for _ in range(1500):
-            try:
-                set_timer(delays.uniform(1e-6, 5e-5))
-                for _ in range(10_000):
-                    tracker.record_event("a", "b")
-            except Interrupted:
-                pass
-            set_timer(0)
+            is_done(record)
             tracker.event_flow = []
     reader = threading.Thread(target=tracker.get_flow_performance, daemon=True)
     reader.start()

@@ -220,3 +220,19 @@ def test_concurrent_readers_and_recorders_agree_on_every_total() -> None:
     done.set()
     reader.join()
     assert tracker.get_performance_metrics()["completed"] == 1200
+
+
+def test_a_read_ends_though_a_thread_records_without_a_pause() -> None:
+    tracker = ExecutionTracker()
+    done = threading.Event()
+
+    def record() -> None:
+        while not done.is_set():
+            tracker.record_event("a", "e")
+
+    recorder = threading.Thread(target=record)
+    recorder.start()
+    total = tracker.get_flow_performance()["total_events"]
+    done.set()
+    recorder.join()
+    assert tracker.get_flow_performance()["total_events"] >= total

@@ -66,22 +66,21 @@ class Fold:
         self._entry: Any = None
 
     def fold(self, log: list[Any]) -> None:
-        """Fold every entry of the log, oldest first, and what an interrupted fold left behind before that."""
-        while True:
-            self._fold_entries()
-            if self.max_records is not None:
-                self._drop(self.max_records)
-            if len(self.pairing.ended) >= self._prune_at:
-                self._prune()
-            if not log:
-                return
-            chunk = tuple(log)  # of which the garbage collector loses sight, if there are only scalars in it
-            size = len(chunk)
-            entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
-            self._entries = iter(())  # frees the old ones, and may run finalizers
-            # Nothing may come between these two: else the chunk would be folded twice.
-            self._entries = entries
-            del log[:size]
+        """Fold what an interrupted fold left behind, and then every entry that is in the log now, oldest first."""
+        self._fold_entries()
+        # Once, not until the log is empty: threads that record without a pause would never let the reader go.
+        chunk = tuple(log)  # of which the garbage collector loses sight, if there are only scalars in it
+        size = len(chunk)
+        entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
+        self._entries = iter(())  # frees the old ones, and may run finalizers
+        # Nothing may come between these two: else the chunk would be folded twice.
+        self._entries = entries
+        del log[:size]
+        self._fold_entries()
+        if self.max_records is not None:
+            self._drop(self.max_records)
+        if len(self.pairing.ended) >= self._prune_at:
+            self._prune()
 
     def _fold_entries(self) -> None:
         """Fold the entry in hand, if a fold was interrupted, and all that were taken from the log after it."""

@@ -75,13 +75,16 @@ class Pairing:
         known_open = {id(opened[0]): (execution_id, opened) for execution_id, opened in self.open.items()}
         known_ended = {id(record): execution_id for execution_id, record in self.ended.items()}
         adopted = Pairing()
+        seen: set[int] = set()
         for routine_id, records in executions.items():
             for record in records if isinstance(records, list) else ():
+                if id(record) in seen:  # a record that stands in two places is open once
+                    continue
+                seen.add(id(record))
                 if id(record) in known_ended:
                     adopted.ended[known_ended[id(record)]] = record
                 elif isinstance(record, dict) and "end_time" not in record:
-                    # It may stand in another list than before; a record that stands in two is open once.
-                    known = known_open.pop(id(record), None)
+                    known = known_open.get(id(record))
                     execution_id, start = (known[0], known[1][2:]) if known else (next_id(), _unseen_start(record))
                     opened = (record, routine_id, *start)
                     adopted.open[execution_id] = opened

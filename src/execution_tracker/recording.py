@@ -238,8 +238,11 @@ class Recording:
         if lock._is_owned():  # a finalizer or a signal handler in the middle of a fold, which goes on afterwards
             return
         try:
-            # Even if the log is empty: another thread may have taken the entry and not folded it yet.
-            while lock.acquire(timeout=_PATIENCE_S):
+            # Even if the log is empty: another thread may have taken the entry and not folded it yet. And twice: a
+            # recorder may have lost its patience during the first fold.
+            for _ in range(2):
+                if not lock.acquire(timeout=_PATIENCE_S):
+                    return
                 self._fold_log()
                 lock.release()
                 if not self._log:
