@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
+from execution_tracker.errors import InvalidRunError
 from execution_tracker.pairing import Record, hashable
+from execution_tracker.payloads import json_safe
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
 # What stays known of the dropped executions of one routine: "status_counts", how many "ended", their "total_ns",
@@ -87,3 +89,83 @@ def span_with(known: tuple[int | None, int | None], records: list[Record]) -> tu
         min((start for start in starts if start is not None), default=None),
         max((end for end in ends if end is not None), default=None),
     )
+
+
+# --- how it travels in a file ---
+
+_LIMIT = 10**300  # numbers beyond cannot be averaged as floats
+_ROUTINE_NUMBERS = ("ended", "total_ns", "min_ns", "max_ns")
+
+
+def to_json(dropped: Dropped, unmatched_ends: int, names: dict[Any, str]) -> dict[str, Any]:
+    """Return what the records of a run do not tell as JSON-safe data, ``{}`` if there is nothing to tell.
+
+    Args:
+        dropped: What is known of dropped records.
+        unmatched_ends: Ends for which there was no record.
+        names: The text under which each routine id is written.
+    """
+    if not (dropped.routines or dropped.events or unmatched_ends):
+        return {}
+    return {
+        "unmatched_ends": unmatched_ends,
+        "events": dropped.events,
+        "first_start_ns": dropped.first_start_ns,
+        "last_end_ns": dropped.last_end_ns,
+        "routines": {names[routine_id]: _routine_to_json(known) for routine_id, known in dropped.routines.items()},
+    }
+
+
+def _routine_to_json(known: DroppedRoutine) -> dict[str, Any]:
+    numbers = {name: max(-_LIMIT, min(_LIMIT, known[name])) for name in _ROUTINE_NUMBERS}
+    # Pairs, since a status need not be a text: the kept records with the same one are added to its count.
+    return {"status_counts": [[json_safe(status), count] for status, count in known["status_counts"].items()]} | numbers
+
+
+def from_json(data: Any, place: str) -> tuple[Dropped, int]:
+    """Return the dropped records and unmatched ends that :func:`to_json` wrote.
+
+    Raises:
+        InvalidRunError: It is nothing that it writes; the message names the place.
+    """
+    fields = _fields(data, ("unmatched_ends", "events", "first_start_ns", "last_end_ns", "routines"), place)
+    dropped = Dropped()
+    dropped.events = _whole(fields["events"], f"{place}['events']", least=0)
+    for name in ("first_start_ns", "last_end_ns"):
+        if fields[name] is not None:
+            setattr(dropped, name, _whole(fields[name], f"{place}[{name!r}]"))
+    if not isinstance(fields["routines"], dict):
+        raise InvalidRunError(f"{place}['routines']: expected an object")
+    for routine_id, known in fields["routines"].items():
+        dropped.routines[routine_id] = _routine_from_json(known, f"{place}['routines'][{str(routine_id)[:100]!r}]")
+    return dropped, _whole(fields["unmatched_ends"], f"{place}['unmatched_ends']", least=0)
+
+
+def _routine_from_json(data: Any, place: str) -> DroppedRoutine:
+    fields = _fields(data, ("status_counts", *_ROUTINE_NUMBERS), place)
+    pairs = fields["status_counts"]
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise InvalidRunError(f"{place}['status_counts']: expected a list of pairs")
+    status_counts: dict[Any, int] = {}
+    for status, count in pairs:
+        known = hashable(status)
+        status_counts[known] = status_counts.get(known, 0) + _whole(count, f"{place}['status_counts']", least=0)
+    numbers = {name: _whole(fields[name], f"{place}[{name!r}]") for name in _ROUTINE_NUMBERS}
+    if not 0 <= numbers["ended"] <= sum(status_counts.values()):
+        raise InvalidRunError(f"{place}['ended']: expected a number up to that of the executions")
+    return {"status_counts": status_counts, **numbers}
+
+
+def _fields(data: Any, names: tuple[str, ...], place: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise InvalidRunError(f"{place}: expected an object, found {type(data).__name__}")
+    for name in names:
+        if name not in data:
+            raise InvalidRunError(f"{place}: no field {name!r}")
+    return data
+
+
+def _whole(value: Any, place: str, least: int = -_LIMIT) -> int:
+    if type(value) is not int or not least <= value <= _LIMIT:
+        raise InvalidRunError(f"{place}: expected a whole number" + (" from 0 on" if least == 0 else ""))
+    return value

@@ -1,0 +1,200 @@
+"""Files that hold a run. Imported with the first one read or written: it takes some of Python's larger modules."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import re
+import secrets
+import stat
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+
+from execution_tracker.errors import InvalidRunError
+from execution_tracker.payloads import json_safe
+from execution_tracker.persistence import (
+    TYPE_NAME,
+    CheckedRun,
+    checked_run,
+    expect,
+    names_of,
+    safe_chunks,
+    safe_metrics,
+)
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
+    from execution_tracker.pairing import Record
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+
+
+def run_text(flow_id: Any, run: Snapshot, performance_metrics: Any) -> Iterator[str]:
+    """Yield what ``json.dumps`` writes for ``run_data``, in pieces, so that neither ever exists as a whole."""
+    names = names_of(run)
+    yield f'{{"_type": "{TYPE_NAME}", "flow_id": {_encode(json_safe(flow_id))}, "routine_executions": {{'
+    separator = ""
+    for routine_id, records in run.executions.items():
+        yield f"{separator}{_encode(names[routine_id])}: ["
+        yield from _list_text(records)
+        yield "]"
+        separator = ", "
+    yield '}, "event_flow": ['
+    yield from _list_text(run.events)
+    yield f'], "performance_metrics": {_encode(safe_metrics(run, performance_metrics, names))}}}'
+
+
+def _list_text(records: list[Record]) -> Iterator[str]:
+    separator = ""
+    for chunk in safe_chunks(records):
+        yield separator
+        yield _encode(chunk)[1:-1]
+        separator = ", "
+
+
+def read_run(path: str | bytes | os.PathLike[Any]) -> CheckedRun:
+    """Return the run in a file.
+
+    Raises:
+        InvalidRunError: There is no run in it; the message names the file and the place.
+        OSError: The system does not give the file.
+    """
+    with open(os.fspath(path), "rb") as file:
+        content = file.read()
+    try:
+        data = _parsed(content)
+        expect(data, dict, "the run")
+        for field in ("routine_executions", "event_flow"):
+            if field not in data:
+                raise InvalidRunError(f"the run: no field {field!r}")
+        return checked_run(data)
+    except InvalidRunError as error:
+        raise InvalidRunError(f"{os.fsdecode(path)}: {error}") from error.__cause__
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        if content.startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+                content = file.read()
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise InvalidRunError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidRunError("nested too deep to be a run") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InvalidRunError(f"damaged gzip file: {error}") from error
+    except ValueError as error:  # bytes that are no text, a number of too many digits
+        raise InvalidRunError(f"not JSON: {error}") from error
+
+
+def write_run(path: str | bytes | os.PathLike[Any], pieces: Iterable[str]) -> None:
+    """Write ASCII text to a file at once: whatever happens, it holds what it held, or all of the text.
+
+    Raises:
+        OSError: The system does not take it.
+    """
+    target = os.path.realpath(os.fsdecode(path))
+    try:
+        mode: int | None = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = None
+    packed = os.fsdecode(path).endswith(".gz")
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
+    if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe holds nothing that could be torn
+        with open(target, "wb") as file:
+            _write(file, pieces, packed)
+        return
+    folder, name = os.path.split(target)
+    _remove_litter(folder, name)
+    with _temporary(folder, name) as (file, temporary):
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
+        _write(file, pieces, packed)
+        file.flush()
+        os.fsync(file.fileno())
+        if fcntl is None:
+            file.close()  # Windows renames no open file
+        os.replace(temporary, target)
+    _sync_folder(folder)
+
+
+def _write(file: IO[bytes], pieces: Iterable[str], packed: bool) -> None:
+    if packed:
+        # Without a name and a time in it, the same run gives the same file.
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packer:
+            packer.writelines(piece.encode("ascii") for piece in pieces)
+    else:
+        file.writelines(piece.encode("ascii") for piece in pieces)
+
+
+@contextmanager
+def _temporary(folder: str, name: str) -> Iterator[tuple[IO[bytes], str]]:
+    """Open a new file in a folder, which is removed if it is not renamed. It is locked for as long as it is open."""
+    while True:
+        temporary = os.path.join(folder, f"{_litter_prefix(name)}{secrets.token_hex(8)}.saving")
+        # As `open` creates it, but never one that is there. The umask decides who may read it.
+        file = open(temporary, "xb")  # noqa: SIM115 - closed below
+        try:
+            if _lock(file, wait=True) and not os.fstat(file.fileno()).st_nlink:
+                continue  # taken for litter by another process before it was locked
+            yield file, temporary
+            return
+        except BaseException:
+            with suppress(OSError):
+                file.close()  # writes what is left, which fails once more on a full disk
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        finally:
+            file.close()
+
+
+def _remove_litter(folder: str, name: str) -> None:
+    """Remove what processes left that were killed while they saved to this file: it is there, and nobody locks it."""
+    if fcntl is None:
+        return
+    litter = re.compile(re.escape(_litter_prefix(name)) + "[0-9a-f]{16}[.]saving")
+    with suppress(OSError):
+        for entry in os.listdir(folder):
+            if litter.fullmatch(entry):
+                temporary = os.path.join(folder, entry)
+                with suppress(OSError), open(temporary, "rb") as file:
+                    if _lock(file, wait=False):
+                        os.unlink(temporary)
+
+
+def _litter_prefix(name: str) -> str:
+    return f".{name[:50]}."  # a file system takes names of 255 bytes
+
+
+def _lock(file: IO[bytes], wait: bool) -> bool:
+    """Lock a file until it is closed or its process is gone; return False where that does not succeed."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+def _sync_folder(folder: str) -> None:
+    """Have the rename survive a loss of power, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

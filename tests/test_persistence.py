@@ -1,0 +1,678 @@
+"""Runs in files: what goes out, what comes back, what is refused, and what happens when writing fails."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import errno
+import gzip
+import json
+import math
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from execution_tracker import ExecutionTracker, InvalidRunError, TrackerError, files
+
+SRC = str(Path(files.__file__).parent.parent)
+
+
+class Hostile:
+    def serialize(self) -> Any:
+        raise RuntimeError("no")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Key(str):
+    __slots__ = ()
+
+
+def recorded(count: int = 3, **options: Any) -> ExecutionTracker:
+    tracker = ExecutionTracker("nightly", **options)
+    for number in range(count):
+        for routine_id in ("a", "b"):
+            tracker.record_routine_start(routine_id, {"path": "x.md", "n": number})
+            tracker.record_event(routine_id, "done", "b", {"n": number})
+            tracker.record_routine_end(routine_id, result={"words": number})
+    tracker.record_routine_start("a")
+    return tracker
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def refused(path: Path, content: bytes | str) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(InvalidRunError) as caught:
+        ExecutionTracker.load(path)
+    assert isinstance(caught.value, TrackerError)
+    return str(caught.value)
+
+
+def run_with(**fields: Any) -> dict[str, Any]:
+    return {"flow_id": "f", "routine_executions": {}, "event_flow": [], "performance_metrics": {}} | fields
+
+
+# --- round trips ---
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
+def test_a_saved_run_comes_back_whole(tmp_path: Path, name: str) -> None:
+    tracker = recorded(200)
+    tracker.get_performance_metrics()
+    tracker.save(tmp_path / name)
+    assert ExecutionTracker.load(tmp_path / name).serialize() == tracker.serialize()
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("tracker", [ExecutionTracker(), recorded(), recorded(250), recorded(9, max_records=2)])
+def test_a_file_holds_what_json_dumps_writes_for_serialize(tmp_path: Path, tracker: ExecutionTracker) -> None:
+    path = tmp_path / "run.json"
+    tracker.save(path)
+    assert path.read_text() == json.dumps(tracker.serialize())
+
+
+def test_a_path_can_be_a_text_bytes_or_a_path_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "ø.json"
+    for same in (path, str(path), os.fsencode(path)):
+        recorded().save(same)
+        assert ExecutionTracker.load(same).flow_id == "nightly"
+        path.unlink()
+    with pytest.raises(TypeError):
+        recorded().save(5)  # type: ignore[arg-type]
+
+
+def test_a_name_in_gz_is_compressed_and_read_under_any_name(tmp_path: Path) -> None:
+    recorded(100).save(tmp_path / "run.json.gz")
+    recorded(100).save(tmp_path / "run.json")
+    assert (tmp_path / "run.json.gz").stat().st_size < (tmp_path / "run.json").stat().st_size / 4
+    assert json.loads(gzip.decompress((tmp_path / "run.json.gz").read_bytes()))["flow_id"] == "nightly"
+    (tmp_path / "run.json.gz").rename(tmp_path / "other")
+    assert ExecutionTracker.load(tmp_path / "other").flow_id == "nightly"
+
+
+def test_a_subclass_loads_as_itself(tmp_path: Path) -> None:
+    class Mine(ExecutionTracker):
+        pass
+
+    recorded().save(tmp_path / "run.json")
+    assert type(Mine.load(tmp_path / "run.json")) is Mine
+
+
+def test_a_loaded_run_goes_on(tmp_path: Path) -> None:
+    recorded(1).save(tmp_path / "run.json")
+    tracker = ExecutionTracker.load(tmp_path / "run.json")
+    tracker.record_routine_end("a", "failed")
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["completed", "failed"]
+    tracker._check()
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
+def test_upstream_reads_what_save_wrote(tmp_path: Path, upstream_class: Any, name: str) -> None:
+    tracker = recorded(5, max_records=2)
+    tracker.save(tmp_path / name)
+    with gzip.open(tmp_path / name) if name.endswith(".gz") else open(tmp_path / name, "rb") as file:
+        upstream = upstream_class()
+        upstream.deserialize(json.load(file))
+    assert upstream.routine_executions == tracker.routine_executions
+    assert upstream.event_flow == tracker.event_flow
+    assert upstream.get_routine_performance("b")["completed"] == 2
+
+
+def test_what_upstream_wrote_loads(tmp_path: Path, upstream_class: Any) -> None:
+    upstream = upstream_class("old")
+    upstream.record_routine_start("a", {"n": 1})
+    upstream.record_event("a", "done", "b", {"n": 1})
+    upstream.record_routine_end("a", result={"n": 2})
+    upstream.record_routine_start("a")
+    upstream.routine_executions["a"][0]["start_time"] = "2024-05-01T10:00:00"  # when the microseconds were 0
+    path = tmp_path / "run.json"
+    with path.open("w") as file:
+        json.dump(upstream.serialize(), file)
+    tracker = ExecutionTracker.load(path)
+    assert tracker.routine_executions == upstream.routine_executions
+    assert tracker.event_flow == upstream.event_flow
+    assert tracker.flow_id == "old"
+    assert tracker.get_performance_metrics()["wall_time"] > 0
+
+
+def test_serilux_alone_reads_a_file(tmp_path: Path) -> None:
+    script = """
+import json, sys, serilux
+@serilux.register_serializable
+class ExecutionTracker(serilux.Serializable):
+    def __init__(self):
+        super().__init__()
+        self.add_serializable_fields(["flow_id", "routine_executions", "event_flow", "performance_metrics"])
+tracker = serilux.Serializable.deserialize_item(json.load(open(sys.argv[1])))
+print(tracker.flow_id, len(tracker.routine_executions["a"]), len(tracker.event_flow))
+"""
+    recorded(3).save(tmp_path / "run.json")
+    command = [sys.executable, "-c", script, str(tmp_path / "run.json")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["nightly", "4", "6"]
+
+
+# --- payloads ---
+
+HOSTILE = [
+    Hostile(),
+    {"t": (1, 2), 3: {4, 5}, None: b"x", Key("k"): Key("v"), "nan": math.nan},
+    {"": "\ud800", "\udfff": 1},
+    [math.inf, -math.inf, 10**5000, 2**64, -(2**64)],
+    deep(100_000),
+    {"when": datetime.datetime(2024, 1, 1), "code": len, "error": ValueError("x")},
+    {"_type": "os.path.join", "x": {"_type": "ExecutionTracker"}},
+    {"text": "x" * 5000, "n": 1.5},
+    {str(number): number for number in range(1000)},
+    "plain",
+    7,
+]
+
+
+@pytest.mark.parametrize("payload", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("among_plain_ones", [0, 150])
+def test_whatever_was_recorded_serializes_and_saves_as_json(
+    tmp_path: Path, payload: Any, among_plain_ones: int
+) -> None:
+    tracker = recorded(among_plain_ones)
+    execution = tracker.record_routine_start(("tuple", 1), payload)
+    tracker.record_routine_end(("tuple", 1), payload, payload, payload, execution_id=execution)
+    tracker.record_event("a", payload, Hostile(), payload)
+    data = tracker.serialize()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    tracker.save(tmp_path / "run.json")
+    assert ExecutionTracker.load(tmp_path / "run.json").serialize() == data
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.characters(categories=["Cs"])
+keys = st.text(max_size=3) | st.integers() | st.none() | st.characters(categories=["Cs"]) | st.builds(Key)
+payloads = st.recursive(
+    leaves | st.binary(max_size=3) | st.builds(Hostile) | st.just(Key("x")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3) | st.tuples(inner, inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(payloads, max_size=6), st.lists(st.dictionaries(keys, payloads, max_size=3), max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_a_fast_copy_of_records_is_json_safe_and_independent(values: list[Any], edited: list[dict[Any, Any]]) -> None:
+    tracker = ExecutionTracker()
+    for value in values:
+        tracker.record_event("a", "e", data=value)
+    tracker.event_flow.extend(edited)
+    data = tracker.serialize()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert "".join(files.run_text("", tracker._snapshot(), {})) == json.dumps(data)
+
+
+def test_a_serialized_run_is_independent_of_the_tracker() -> None:
+    tracker = ExecutionTracker()
+    payload = {"inner": {"n": 1}, "list": [1]}
+    tracker.record_event("a", "e", data=payload)
+    tracker.record_event("a", "e", data={"inner": {"n": 1}, "list": [1]})
+    tracker.record_event("a", "flat", data=(flat := {"inner": {"n": 1}}))
+    data = tracker.serialize()
+    before = copy.deepcopy(data)
+    payload["inner"]["n"] = 2  # type: ignore[index]
+    flat["inner"]["n"] = 2
+    flat["more"] = {}
+    tracker.event_flow[0]["event_name"] = "other"
+    assert data == before
+    data["event_flow"][2]["data"]["inner"]["n"] = 3
+    assert tracker.event_flow[2]["data"]["inner"] == {"n": 2}
+
+
+def test_a_payload_with_a_type_comes_back_as_the_dict_it_was(tmp_path: Path) -> None:
+    payload = {"_type": "never_imported.Thing", "x": {"_type": "ExecutionTracker", "flow_id": 1}}
+    tracker = ExecutionTracker()
+    tracker.record_event("a", "e", data=payload)
+    tracker.save(tmp_path / "run.json")
+    before = set(sys.modules)
+    assert ExecutionTracker.load(tmp_path / "run.json").event_flow[0]["data"] == payload
+    assert "never_imported" not in set(sys.modules) - before
+
+
+# --- the whole life ---
+
+
+@pytest.mark.parametrize("through_a_file", [True, False])
+def test_numbers_of_dropped_records_survive(tmp_path: Path, through_a_file: bool) -> None:
+    tracker = recorded(50, max_records=3)
+    for status in (None, True, 1.5, "failed"):
+        tracker.record_routine_start("odd")
+        tracker.record_routine_end("odd", status)
+    for _ in range(3):
+        tracker.record_routine_start("odd")
+        tracker.record_routine_end("odd")
+    tracker.record_routine_end("unknown")
+    expected = tracker.get_performance_metrics()
+    assert expected["dropped_executions"] > 0
+    assert expected["dropped_events"] == 97
+    if through_a_file:
+        tracker.save(tmp_path / "run.json")
+        loaded = ExecutionTracker.load(tmp_path / "run.json")
+    else:
+        loaded = ExecutionTracker()
+        loaded.deserialize(tracker.serialize())
+    assert loaded.performance_metrics == expected
+    assert loaded.serialize() == tracker.serialize()
+    found = loaded.get_performance_metrics()
+    for name in ("total_executions", "status_counts", "dropped_executions", "dropped_events", "unmatched_ends"):
+        assert found[name] == expected[name]
+    for name in ("total_execution_time", "min_execution_time", "max_execution_time", "wall_time"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-9, abs=2e-6)
+
+
+def test_a_plain_run_has_plain_metrics() -> None:
+    assert recorded().serialize()["performance_metrics"] == {}
+
+
+def test_a_users_own_lifetime_is_not_taken_for_ours() -> None:
+    tracker = recorded()
+    tracker.performance_metrics = {"lifetime": 3, "mine": 1}
+    again = ExecutionTracker()
+    again.deserialize(tracker.serialize())
+    assert again.performance_metrics == {"mine": 1}
+
+
+def test_another_run_brings_its_own_past() -> None:
+    tracker = recorded(9, max_records=1)
+    tracker.record_routine_end("unknown")
+    tracker.deserialize(run_with())
+    metrics = tracker.get_performance_metrics()
+    assert (metrics["dropped_executions"], metrics["dropped_events"], metrics["unmatched_ends"]) == (0, 0, 0)
+
+
+def test_ids_that_meet_in_one_text_keep_their_numbers_apart() -> None:
+    tracker = ExecutionTracker(max_records=0)
+    for routine_id in (1, "1", "1", 1, 1):
+        tracker.record_routine_end(routine_id, execution_id=tracker.record_routine_start(routine_id))
+    again = ExecutionTracker()
+    again.deserialize(tracker.serialize())
+    totals = [again.get_routine_performance(id_)["total_executions"] for id_ in again.routine_executions]  # type: ignore[index]
+    assert totals == [3, 2]
+
+
+LIFETIME = recorded(5, max_records=1).serialize()["performance_metrics"]["lifetime"]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda lifetime: 5, ""),
+        (lambda lifetime: {}, ""),
+        (lambda lifetime: lifetime | {"events": -1}, "['events']"),
+        (lambda lifetime: lifetime | {"events": True}, "['events']"),
+        (lambda lifetime: lifetime | {"unmatched_ends": "1"}, "['unmatched_ends']"),
+        (lambda lifetime: lifetime | {"first_start_ns": 1.5}, "['first_start_ns']"),
+        (lambda lifetime: lifetime | {"last_end_ns": 10**301}, "['last_end_ns']"),
+        (lambda lifetime: lifetime | {"routines": []}, "['routines']"),
+        (lambda lifetime: lifetime | {"routines": {"a": 1}}, "['routines']['a']"),
+        (lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"ended": 99}}}, "['ended']"),
+        (
+            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"total_ns": None}}},
+            "['total_ns']",
+        ),
+        (
+            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"status_counts": {}}}},
+            "_counts']",
+        ),
+        (
+            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"status_counts": [[1]]}}},
+            "_counts']",
+        ),
+    ],
+)
+def test_a_lifetime_that_is_none_is_refused(change: Any, place: str) -> None:
+    tracker = recorded()
+    before = tracker.serialize()
+    with pytest.raises(InvalidRunError) as caught:
+        tracker.deserialize(run_with(performance_metrics={"lifetime": change(LIFETIME)}))
+    assert str(caught.value).startswith("performance_metrics['lifetime']")
+    assert place in str(caught.value)
+    assert tracker.serialize() == before
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"routine_executions": []}, "routine_executions: expected an object, found a list"),
+        ({"routine_executions": {"a": {}}}, "routine_executions['a']: expected a list, found an object"),
+        (
+            {"routine_executions": {"a": [{}, {}, {}, "x"]}},
+            "routine_executions['a'][3]: expected an object, found a string",
+        ),
+        ({"event_flow": None}, "event_flow: expected a list, found null"),
+        ({"event_flow": [{}, True]}, "event_flow[1]: expected an object, found a boolean"),
+        ({"performance_metrics": 1.5}, "performance_metrics: expected an object, found a number"),
+    ],
+)
+def test_an_error_names_file_and_place_and_nothing_changes(
+    tmp_path: Path, fields: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "run.json"
+    assert refused(path, json.dumps(run_with(**fields))) == f"{path}: {message}"
+    tracker = recorded()
+    before, held = tracker.serialize(), tracker.routine_executions
+    with pytest.raises(InvalidRunError) as caught:
+        tracker.deserialize(run_with(**fields))
+    assert str(caught.value) == message
+    assert tracker.serialize() == before
+    assert tracker.routine_executions is held
+
+
+def test_data_that_is_deserialized_is_not_changed() -> None:
+    data = recorded(5, max_records=1).serialize()
+    before = copy.deepcopy(data)
+    tracker = ExecutionTracker()
+    tracker.deserialize(data)
+    tracker.record_routine_end("a")
+    tracker.record_routine_start("a")
+    assert data == before
+
+
+@pytest.mark.parametrize("content", ["{}", '{"_type": "Flow", "flow_id": "f"}', "[]", "3", "null", '"run"'])
+def test_json_that_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
+    assert "run.json: the run: " in refused(tmp_path / "run.json", content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 100,
+        b"\xff\xfe\xfd",
+        b"{" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"routine_executions": {}, "event_flow": [' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"]}",
+        json.dumps(run_with())[:-1].encode(),
+        (json.dumps(run_with()) + "x").encode(),
+        b"\x1f\x8b",
+        b"\x1f\x8b" + b"x" * 50,
+        gzip.compress(json.dumps(run_with()).encode())[:-5],
+        gzip.compress(json.dumps(run_with()).encode())[:-9] + b"x" * 9,
+        gzip.compress(json.dumps(run_with()).encode()) + b"x",
+        gzip.compress(b"{"),
+        json.dumps(run_with(flow_id="é"), ensure_ascii=False).encode("latin-1"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    assert refused(tmp_path / "run.json", content).startswith(f"{tmp_path / 'run.json'}: ")
+
+
+@pytest.mark.skipif(not hasattr(sys, "set_int_max_str_digits"), reason="this Python reads numbers of any length")
+def test_a_number_of_too_many_digits_is_refused(tmp_path: Path) -> None:
+    assert "not JSON" in refused(tmp_path / "run.json", '{"flow_id": %s}' % ("9" * 1_000_000))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_file_that_an_editor_saved_in_another_unicode_form_loads(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(json.dumps(run_with(flow_id="é"), ensure_ascii=False).encode(encoding))
+    assert ExecutionTracker.load(path).flow_id == "é"
+
+
+def test_json_beyond_the_standard_loads_as_python_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(
+        '{"flow_id": 1, "flow_id": 2, "routine_executions": {}, "event_flow": [{"data": NaN}, {"x": 1e999}]}'
+    )
+    tracker = ExecutionTracker.load(path)
+    assert tracker.flow_id == 2
+    assert tracker.serialize()["event_flow"] == [{"data": "nan"}, {"x": "inf"}]
+
+
+def test_what_the_system_refuses_stays_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ExecutionTracker.load(tmp_path / "missing.json")
+    with pytest.raises((IsADirectoryError, PermissionError)):
+        ExecutionTracker.load(tmp_path)
+    with pytest.raises(IsADirectoryError):
+        recorded().save(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        recorded().save(tmp_path / "missing" / "run.json")
+    with pytest.raises(OSError, match=r"run\.json"):
+        recorded().save(tmp_path / "run.json" / ".." / "run.json" / "x" / "y")
+    assert os.listdir(tmp_path) == []
+
+
+GOOD = json.dumps(recorded(3, max_records=2).serialize()).encode()
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+def is_a_tracker_or_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    try:
+        tracker = ExecutionTracker.load(path)
+    except InvalidRunError:
+        return
+    tracker._check()
+    tracker.get_performance_metrics()
+    tracker.record_routine_end("a")
+    data = tracker.serialize()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+@given(st.data(), st.booleans())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_damage_to_the_bytes_gives_a_tracker_or_the_error(
+    tmp_path: Path, data: st.DataObject, packed: bool
+) -> None:
+    content = bytearray(gzip.compress(GOOD, mtime=0) if packed else GOOD)
+    for _ in range(data.draw(st.integers(0, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    first, last = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
+    if data.draw(st.booleans()):
+        del content[first:last]
+    is_a_tracker_or_refused(tmp_path / "run.json", bytes(content))
+
+
+@given(st.data(), junk)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_in_the_place_of_another_gives_a_tracker_or_the_error(
+    tmp_path: Path, data: st.DataObject, value: Any
+) -> None:
+    run: Any = json.loads(GOOD)
+    place = run
+    for _ in range(6):
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        if not place[key] or not isinstance(place[key], (dict, list)) or data.draw(st.integers(0, 3)) == 0:
+            break
+        place = place[key]
+    place[key] = value
+    is_a_tracker_or_refused(tmp_path / "run.json", json.dumps(run).encode())
+
+
+# --- writing ---
+
+
+def test_a_new_file_gets_the_rights_that_open_gives_and_an_old_one_keeps_its_own(tmp_path: Path) -> None:
+    usual = os.umask(0o027)
+    try:
+        recorded().save(tmp_path / "new.json")
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(usual)
+    assert (tmp_path / "new.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    (tmp_path / "new.json").chmod(0o604)
+    recorded().save(tmp_path / "new.json")
+    assert stat.S_IMODE((tmp_path / "new.json").stat().st_mode) == (0o604 if os.name == "posix" else 0o666)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and devices as POSIX has them")
+def test_links_are_followed_and_devices_stay_devices(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    for name in ("first.json", "second.json"):
+        (tmp_path / name).symlink_to(Path("real", "run.json"))
+        recorded().save(tmp_path / name)  # the first dangles
+        assert (tmp_path / name).is_symlink()
+    assert ExecutionTracker.load(tmp_path / "real" / "run.json").flow_id == "nightly"
+    assert os.listdir(tmp_path / "real") == ["run.json"]
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="loop"):
+        recorded().save(tmp_path / "loop")
+    (tmp_path / "null").symlink_to("/dev/null")
+    recorded().save(tmp_path / "null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_the_longest_names_can_be_saved(tmp_path: Path) -> None:
+    for name in ("n" * 255, "é" * 127):
+        recorded().save(tmp_path / name)
+        assert ExecutionTracker.load(tmp_path / name).flow_id == "nightly"
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace", "chmod", "write"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_failure_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    path = tmp_path / "run.json"
+    ExecutionTracker("old").save(path)
+    if failing == "write":
+        monkeypatch.setattr(files, "_write", fail)
+    else:
+        monkeypatch.setattr(os, failing, fail)
+    with pytest.raises(type(error)):
+        recorded().save(path)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["run.json"]
+    assert ExecutionTracker.load(path).flow_id == "old"
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
+def test_a_full_disk_leaves_the_old_file_and_no_litter(tmp_path: Path, name: str) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / name
+    ExecutionTracker("old").save(path)
+    tracker = recorded(20_000)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, usual[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            tracker.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert os.listdir(tmp_path) == [name]
+    assert ExecutionTracker.load(path).flow_id == "old"
+
+
+SAVING = """
+import sys
+from execution_tracker import ExecutionTracker
+tracker = ExecutionTracker(sys.argv[2])
+for number in range(int(sys.argv[3])):
+    tracker.record_event("a", "e", "b", {"n": number})
+print(flush=True)
+for _ in range(int(sys.argv[4])):
+    tracker.save(sys.argv[1])
+"""
+
+
+def saving(path: Path, flow_id: str, events: int, times: int) -> subprocess.Popen[bytes]:
+    """Start a process that saves; return once it does."""
+    command = [sys.executable, "-c", SAVING, str(path), flow_id, str(events), str(times)]
+    path_variable = os.pathsep.join([SRC, *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path_variable})
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+def test_a_process_killed_while_it_saves_leaves_a_whole_file_and_the_next_save_cleans_up(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    ExecutionTracker("first").save(path)
+    litter = 0
+    for number in range(6):
+        with saving(path, str(number), 20_000, 10_000) as process:
+            time.sleep(random.uniform(0, 0.15))
+            process.kill()
+        loaded = ExecutionTracker.load(path)
+        assert loaded.flow_id == "first" or len(loaded.event_flow) == 20_000
+        litter += len(os.listdir(tmp_path)) - 1
+        recorded().save(tmp_path / "other.json")  # which is not its business
+        ExecutionTracker("first").save(path)
+        assert sorted(os.listdir(tmp_path)) == ["other.json", "run.json"]
+    assert litter <= 12
+
+
+def test_two_processes_can_save_to_one_path(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with saving(path, "one", 2_000, 40) as one, saving(path, "two", 2_000, 40) as two:
+        while one.poll() is None or two.poll() is None:
+            if path.exists():
+                assert len(ExecutionTracker.load(path).event_flow) == 2_000
+        assert (one.returncode, two.returncode) == (0, 0)
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+def test_every_end_in_a_file_has_its_start_while_others_record(tmp_path: Path) -> None:
+    tracker = ExecutionTracker()
+    stop = threading.Event()
+
+    def record() -> None:
+        while not stop.wait(0.0005):
+            tracker.record_routine_end("a", result={"n": 1}, execution_id=tracker.record_routine_start("a", {"n": 1}))
+
+    threads = [threading.Thread(target=record) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    sizes = []
+    try:
+        for _ in range(10):
+            tracker.save(tmp_path / "run.json")
+            records = ExecutionTracker.load(tmp_path / "run.json").routine_executions.get("a", [])
+            sizes.append(len(records))
+            for record_ in records:
+                assert record_["start_time"]
+                ended = {"end_time", "execution_time", "result"} & record_.keys()
+                assert len(ended) == (0 if record_["status"] == "running" else 3)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert sizes == sorted(sizes)
+
+
+def test_saving_and_loading_leave_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    import gc
+
+    usual = gc.isenabled()
+    try:
+        for switch in (gc.enable, gc.disable):
+            switch()
+            before = gc.isenabled()
+            recorded().save(tmp_path / "run.json")
+            ExecutionTracker.load(tmp_path / "run.json")
+            assert gc.isenabled() is before
+    finally:
+        (gc.enable if usual else gc.disable)()
