@@ -109,7 +109,8 @@ class ExecutionTracker(Recording, Serializable):
             ``peak_concurrency``, the performance of each routine in ``routines``, ``bottlenecks``, and what is missing
             (``dropped_executions``, ``dropped_events``, ``unmatched_ends``).
 
-        About as long as one pass of upstream's ``get_flow_performance``: it reads all records and sorts their times.
+        It reads all records and sorts their execution times. Where executions overlapped, or came from a file, it sorts
+        their starts and ends as well, which takes a few times as long.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker("nightly")
