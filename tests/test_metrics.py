@@ -211,3 +211,12 @@ def test_a_sequential_run_gives_the_same_numbers_from_the_fold_and_from_its_reco
     recorded = tracker._snapshot()
     assert recorded.sequential_ns is not None
     assert numbers == metrics.run_metrics("", recorded._replace(sequential_ns=None))
+
+
+def test_records_added_by_hand_to_a_live_list_count_in_wall_time_and_concurrency() -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_end("a", execution_id=tracker.record_routine_start("a"))
+    tracker.routine_executions["a"] += [ended(0, 2_000_000), ended(1_000_000, 3_000_000)]
+    numbers = tracker.get_performance_metrics()
+    assert numbers["peak_concurrency"] == 2
+    assert numbers["wall_time"] >= 3.0

@@ -13,7 +13,7 @@ event  ``EVENT``    source id                event name target id    data       
 In CPython other threads, signal handlers and forks come in only after a call or a backward jump, never between two
 plain assignments. So the fold decides on an entry with calls, and commits it without one: wherever it is interrupted,
 each entry has been folded entirely or not at all, and the next fold goes on from there. (Python 3.10 also lets them in
-between assignments: there a handler that raises at that very moment can cost or double the one entry.)
+where an ``if`` is passed over: a handler that raises, or a fork, at that very moment can cost or double the entry.)
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Fold:
         """Fold what an interrupted fold left behind, and then every entry that is in the log now, oldest first."""
         self._fold_entries()
         # Once, not until the log is empty: threads that record without a pause would never let the reader go.
-        chunk = tuple(log)  # of which the garbage collector loses sight, if there are only scalars in it
+        # Not tuple(log): up to Python 3.11 it reads freed memory if a finalizer records while it allocates.
+        chunk = log[:]
         size = len(chunk)
         entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
         self._entries = iter(())  # frees the old ones, and may run finalizers
@@ -253,7 +254,8 @@ class Fold:
 
     def _prune(self) -> None:
         """Forget the ids of records that are no longer kept: dropped ones, and those that users removed by hand."""
-        kept = {id(record) for records in self.executions.values() if isinstance(records, list) for record in records}
+        lists = [records for records in self.executions.copy().values() if isinstance(records, list)]
+        kept = {id(record) for records in lists for record in records}
         ended = {execution_id: record for execution_id, record in self.pairing.ended.items() if id(record) in kept}
         self._prune_at = _PRUNE_AT + 4 * len(ended)  # seldom enough to cost next to nothing for each execution
         self.pairing.ended = ended

@@ -1,7 +1,7 @@
 """The log that engines write, and the records that readers see.
 
 A ``record_*`` call appends one entry of eight scalars to a flat list and returns; the entry is folded into records when
-somebody looks. It is cheap and needs no lock, because in CPython ``list.extend`` with a tuple, ``tuple(log)`` and
+somebody looks. It is cheap and needs no lock, because in CPython ``list.extend`` with a tuple, ``log[:]`` and
 ``del log[:n]`` are atomic, and because scalars in a flat list do not wake the garbage collector, as a tuple kept for
 each call would.
 """
@@ -219,13 +219,19 @@ class Recording:
         """Fold, and return what there is, less what users broke by hand."""
         with self._lock:
             self._fold_log()
-            snapshot = self._fold.snapshot()
+            # A finalizer that reads while these copies are made must not fold: it might drop what is being copied.
+            outer, self._folding_since = self._folding_since, _forks
+            try:
+                snapshot = self._fold.snapshot()
+            finally:
+                self._folding_since = outer
         if not self._live:
             return snapshot
         self._fold_now()  # for recorders that lost their patience meanwhile
         return snapshot._replace(
             executions={routine_id: _dicts(records) for routine_id, records in snapshot.executions.items()},
             events=_dicts(snapshot.events),
+            sequential_ns=None,  # who holds the records may have changed them
         )
 
     # --- the fold, by one thread at a time ---
