@@ -30,7 +30,7 @@ Record = dict[str, Any]
 pytestmark = pytest.mark.usefixtures("many_switches")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 commits_at_once = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="Python 3.10 lets a signal handler in between two assignments"
+    sys.version_info < (3, 11), reason="Python 3.10 lets others in in the middle of a commit"
 )
 needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 
@@ -697,6 +697,7 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 @needs_fork
+@commits_at_once
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_has_everything_as_of_the_fork_though_another_thread_was_folding(tracker: ExecutionTracker) -> None:
     class Dropped:
@@ -733,6 +734,7 @@ def test_a_child_has_everything_as_of_the_fork_though_another_thread_was_folding
 
 
 @needs_fork
+@commits_at_once
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("dropped_by", ["an unmatched end", "a late end"])
 @pytest.mark.parametrize("read_before", [False, True])

@@ -19,13 +19,15 @@ where an ``if`` is passed over: a handler that raises, or a fork, at that very m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import tzinfo
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.pairing import Pairing, Record, hashable
 from execution_tracker.retention import Dropped, oldest_ended, routine_with, span_with
 from execution_tracker.timestamps import SECOND_NS, ClockFace, to_ns
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 START = object()
 EVENT = object()

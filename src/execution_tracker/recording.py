@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from datetime import tzinfo
 from itertools import count
 from time import perf_counter_ns, time_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from execution_tracker import owners
 from execution_tracker.errors import InvalidRunError
@@ -23,6 +22,9 @@ from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe
 from execution_tracker.retention import Dropped
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 # How long a recorder waits for another thread that folds. Only foreign code can make it wait so long: a finalizer that
 # runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 SECOND_NS = 1_000_000_000
 # Since 1972 every zone has changed its offset on a quarter of an hour, so one look-up serves a quarter.
@@ -68,6 +71,8 @@ class ClockFace:
         """Return the offset from UTC, in nanoseconds and as it is written."""
         if self.tz is None:
             return time.localtime(instant_s).tm_gmtoff * SECOND_NS, ""
+        from datetime import datetime, timedelta
+
         moment = datetime.fromtimestamp(instant_s, self.tz)
         return round((moment.utcoffset() or timedelta()).total_seconds()) * SECOND_NS, moment.isoformat()[19:]
 
@@ -82,6 +87,8 @@ def to_ns(text: object) -> int | None:
     >>> to_ns("yesterday") is None
     True
     """
+    from datetime import datetime  # a quarter of what importing this package would cost, and often not needed
+
     try:
         return round(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1000  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, OSError):
