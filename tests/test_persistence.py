@@ -676,3 +676,9 @@ def test_saving_and_loading_leave_the_garbage_collector_as_it_was(tmp_path: Path
             assert gc.isenabled() is before
     finally:
         (gc.enable if usual else gc.disable)()
+
+
+def test_any_number_of_long_routine_ids_is_serialized() -> None:
+    tracker = ExecutionTracker()
+    tracker.routine_executions = {f"{number:0800}": [] for number in range(100_000)}  # more than one payload may take
+    assert len(tracker.serialize()["routine_executions"]) == 100_000

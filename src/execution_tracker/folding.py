@@ -282,7 +282,7 @@ class Fold:
         """Return shallow copies of everything, quickly."""
         dropped = self.dropped.copy()
         if dropped.routines:
-            dropped.widen(self._first_start_ns, self._last_end_ns)
+            dropped.widen((self._first_start_ns or None, self._last_end_ns or None))
         # dict.copy is atomic, list(….items()) is not: a finalizer may record a new routine in the middle of it.
         return Snapshot(
             {id_: records[:] for id_, records in self.executions.copy().items() if isinstance(records, list)},

@@ -8,16 +8,15 @@ from itertools import chain, compress
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Any
 
+from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe
-from execution_tracker.retention import DroppedRoutine
+from execution_tracker.retention import DroppedRoutine, Span, wider
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
 
-Record = dict[str, Any]
 Metrics = dict[str, Any]
-Span = tuple["int | None", "int | None"]  # first start and last end, nanoseconds since the epoch
 
 
 def routine_performance(records: list[Record], dropped: DroppedRoutine | None = None) -> Metrics | None:
@@ -64,7 +63,7 @@ def run_metrics(flow_id: Any, run: Snapshot) -> Metrics:
         span_ns, peak_concurrency = sequential_ns, min(statuses.total(), 1)
     else:
         span_ns, peak_concurrency = _concurrency(list(chain.from_iterable(executions.values())))
-        span_ns = _wider(span_ns, (dropped.first_start_ns, dropped.last_end_ns))
+        span_ns = wider(span_ns, (dropped.first_start_ns, dropped.last_end_ns))
     wall_time = _wall_time(*span_ns)
     total_events = len(events) + dropped.events
     ended = len(times) + sum(routine["ended"] for routine in dropped.routines.values())
@@ -164,13 +163,6 @@ def _wall_time(first_start_ns: int | None, last_end_ns: int | None) -> float:
     if not first_start_ns or not last_end_ns:
         return 0.0
     return max(last_end_ns // 1000 - first_start_ns // 1000, 0) / 1_000_000
-
-
-def _wider(one: Span, other: Span) -> Span:
-    """Return the earlier of two starts and the later of two ends, where there are any."""
-    starts = [start for start in (one[0], other[0]) if start is not None]
-    ends = [end for end in (one[1], other[1]) if end is not None]
-    return min(starts, default=None), max(ends, default=None)
 
 
 def _concurrency(records: list[Record]) -> tuple[Span, int]:

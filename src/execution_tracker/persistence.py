@@ -49,6 +49,8 @@ def run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str,
 def names_of(run: Snapshot) -> dict[Any, str]:
     """Return the text under which each routine id is written; two ids never get the same."""
     ids = [*run.executions, *(routine_id for routine_id in run.dropped.routines if routine_id not in run.executions)]
+    if _are_plain_keys(ids):
+        return dict(zip(ids, ids, strict=True))
     # Ids that json_safe made into texts of their own come back in order, one for each.
     safe: dict[str, None] = json_safe(dict.fromkeys(ids))
     return dict(zip(ids, safe, strict=True))

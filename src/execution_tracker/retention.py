@@ -14,6 +14,8 @@ from execution_tracker.timestamps import SECOND_NS, to_ns
 # "min_ns" and "max_ns". Whole nanoseconds add up exactly, however long a tracker lives.
 DroppedRoutine = dict[str, Any]
 
+Span = tuple["int | None", "int | None"]  # first start and last end, nanoseconds since the epoch
+
 
 class Dropped:
     """The numbers of dropped records, which with those of the kept ones make the numbers of a tracker's whole life."""
@@ -30,12 +32,9 @@ class Dropped:
         vars(other).update(vars(self), routines=self.routines.copy())
         return other
 
-    def widen(self, first_start_ns: int, last_end_ns: int) -> None:
-        """Count a span in, of which 0 means that there was no start or no end."""
-        if first_start_ns:
-            self.first_start_ns = min(first_start_ns, self.first_start_ns or first_start_ns)
-        if last_end_ns:
-            self.last_end_ns = max(last_end_ns, self.last_end_ns or last_end_ns)
+    def widen(self, span: Span) -> None:
+        """Count a span in."""
+        self.first_start_ns, self.last_end_ns = wider((self.first_start_ns, self.last_end_ns), span)
 
     @property
     def executions(self) -> int:
@@ -81,14 +80,16 @@ def routine_with(known: DroppedRoutine | None, records: list[Record]) -> Dropped
     }
 
 
-def span_with(known: tuple[int | None, int | None], records: list[Record]) -> tuple[int | None, int | None]:
-    """Return the first start and the last end, in nanoseconds, after these records are dropped, too."""
-    starts = [known[0], *(to_ns(record.get("start_time")) for record in records)]
-    ends = [known[1], *(to_ns(record.get("end_time")) for record in records)]
-    return (
-        min((start for start in starts if start is not None), default=None),
-        max((end for end in ends if end is not None), default=None),
-    )
+def wider(*spans: Span) -> Span:
+    """Return the earliest of the starts and the latest of the ends, where there are any."""
+    starts = [start for start, _ in spans if start is not None]
+    ends = [end for _, end in spans if end is not None]
+    return min(starts, default=None), max(ends, default=None)
+
+
+def span_with(known: Span, records: list[Record]) -> Span:
+    """Return the first start and the last end after these records are dropped, too."""
+    return wider(known, *((to_ns(record.get("start_time")), to_ns(record.get("end_time"))) for record in records))
 
 
 # --- how it travels in a file ---
