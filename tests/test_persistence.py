@@ -99,6 +99,46 @@ def test_a_path_can_be_a_text_bytes_or_a_path_and_nothing_else(tmp_path: Path) -
         recorded().save(5)  # type: ignore[arg-type]
 
 
+def test_a_small_file_that_unpacks_to_more_than_a_run_could_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.json.gz"
+    path.write_bytes(gzip.compress(b" " * 60_000_000))
+    with pytest.raises(InvalidRunError, match="unpacks to more than 50000000 bytes"):
+        ExecutionTracker.load(path)
+
+
+def test_files_from_several_zones_tell_the_same_moments(tmp_path: Path) -> None:
+    hours = {"utc": 0, "kolkata": 5.5, "nome": -9}
+    durations = set()
+    for name, offset in hours.items():
+        zone = datetime.timezone(datetime.timedelta(hours=offset))
+        tracker = ExecutionTracker(name, tz=zone)
+        tracker.record_routine_start("a")
+        tracker.record_routine_end("a")
+        record = tracker.routine_executions["a"][0]
+        for key, moment in (("start_time", 1), ("end_time", 3)):
+            record[key] = datetime.datetime.fromtimestamp(moment, zone).isoformat(timespec="microseconds")
+        tracker.save(tmp_path / name)
+        loaded = ExecutionTracker.load(tmp_path / name)
+        assert loaded.routine_executions == tracker.routine_executions
+        durations.add(loaded.get_performance_metrics()["wall_time"])
+    assert durations == {2.0}
+
+
+def test_an_execution_loaded_from_another_zone_ends_in_the_zone_of_its_tracker(tmp_path: Path) -> None:
+    zone = datetime.timezone(datetime.timedelta(hours=5.5))
+    tracker = ExecutionTracker(tz=zone)
+    tracker.record_routine_start("a")
+    tracker.save(tmp_path / "run.json")
+    for tz in (None, datetime.timezone.utc):
+        other = ExecutionTracker(tz=tz)
+        other.deserialize(json.loads((tmp_path / "run.json").read_text()))
+        other.record_routine_end("a")
+        record = other.routine_executions["a"][0]
+        assert record["start_time"].endswith("+05:30")
+        assert datetime.datetime.fromisoformat(record["end_time"]).utcoffset() == (tz and datetime.timedelta(0))
+        assert 0 < record["execution_time"] < 60
+
+
 def test_a_name_in_gz_is_compressed_and_read_under_any_name(tmp_path: Path) -> None:
     recorded(100).save(tmp_path / "run.json.gz")
     recorded(100).save(tmp_path / "run.json")

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import (
@@ -35,6 +36,8 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_SMALL_RUN = 50_000_000  # bytes; up to here a file may unpack to whatever it likes
 
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
@@ -72,21 +75,24 @@ def read_run(path: str | bytes | os.PathLike[Any]) -> CheckedRun:
     with open(os.fspath(path), "rb") as file:
         content = file.read()
     try:
-        data = _parsed(content)
-        expect(data, dict, "the run")
-        for field in ("routine_executions", "event_flow"):
-            if field not in data:
-                raise InvalidRunError(f"the run: no field {field!r}")
-        return checked_run(data)
+        return built_at_once(lambda: _run_in(content))
     except InvalidRunError as error:
         raise InvalidRunError(f"{os.fsdecode(path)}: {error}") from error.__cause__
+
+
+def _run_in(content: bytes) -> CheckedRun:
+    data = _parsed(content)
+    expect(data, dict, "the run")
+    for field in ("routine_executions", "event_flow"):
+        if field not in data:
+            raise InvalidRunError(f"the run: no field {field!r}")
+    return checked_run(data)
 
 
 def _parsed(content: bytes) -> Any:
     try:
         if content.startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=BytesIO(content)) as file:
-                content = file.read()
+            content = _unpacked(content)
         return json.loads(content)
     except json.JSONDecodeError as error:
         raise InvalidRunError(f"not JSON: {error}") from error
@@ -96,6 +102,16 @@ def _parsed(content: bytes) -> Any:
         raise InvalidRunError(f"damaged gzip file: {error}") from error
     except ValueError as error:  # bytes that are no text, a number of too many digits
         raise InvalidRunError(f"not JSON: {error}") from error
+
+
+def _unpacked(content: bytes) -> bytes:
+    # Records shrink to a tenth or a fiftieth; a small file made to fill the memory, to a thousandth.
+    limit = max(200 * len(content), _SMALL_RUN)
+    with gzip.GzipFile(fileobj=BytesIO(content)) as file:
+        unpacked = file.read(limit + 1)
+    if len(unpacked) > limit:
+        raise InvalidRunError(f"unpacks to more than {limit} bytes, which no run of that size does; unpack it yourself")
+    return unpacked
 
 
 def write_run(path: str | bytes | os.PathLike[Any], pieces: Iterable[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from math import isfinite
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError
 from execution_tracker.payloads import json_safe
 from execution_tracker.retention import Dropped, from_json, to_json
@@ -25,7 +25,7 @@ _LIFETIME = "lifetime"
 
 # Records that are copied and written at a time. So few that their copies are gone again before there are enough new
 # containers (700) for the garbage collector to look at them, and for their sake, now and then, at all of the program's.
-_CHUNK = 100
+_CHUNK = 200
 
 
 # --- the JSON form of a run ---
@@ -33,6 +33,10 @@ _CHUNK = 100
 
 def run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str, Any]:
     """Return a run as JSON-safe data in the form of serilux."""
+    return built_at_once(lambda: _run_data(flow_id, run, performance_metrics))
+
+
+def _run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str, Any]:
     names = names_of(run)
     return {
         "_type": TYPE_NAME,
@@ -78,21 +82,27 @@ def safe_chunks(records: list[Record]) -> Iterator[list[Any]]:
 
 def _safe_records(copies: list[Any]) -> list[Any]:
     """Return records of our own, which may be changed, in a JSON-safe form."""
-    if not _are_plain_keys(chain.from_iterable(copies)):
+    shapes = _plain_shapes(copies)
+    if shapes is None:
         return list(map(json_safe, copies))
-    alike: dict[tuple[str, ...], list[Record]] = {}
+    alike: dict[tuple[str, ...], list[Record]] = {keys: [] for keys in shapes}
     for copy in copies:
-        alike.setdefault(tuple(copy), []).append(copy)
+        alike[tuple(copy)].append(copy)
     for keys, records in alike.items():
-        for key in keys:
-            column = list(map(itemgetter(key), records))
-            safe = _plain_copies(column, 3)
-            if safe is None:
-                safe = list(map(json_safe, column))
-            if safe is not column:
-                for record, value in zip(records, safe, strict=True):
-                    record[key] = value
+        _make_columns_safe(keys, records)
     return copies
+
+
+def _make_columns_safe(keys: tuple[str, ...], records: list[Record]) -> None:
+    for key, column in zip(keys, zip(*map(dict.values, records), strict=True), strict=True):
+        safe = _plain_copies(column, 3)
+        _set_column(records, key, column, list(map(json_safe, column)) if safe is None else safe)
+
+
+def _set_column(dicts: Sequence[dict[Any, Any]], key: str, column: Sequence[Any], values: Sequence[Any]) -> None:
+    if values is not column:
+        for dict_, value in zip(dicts, values, strict=True):
+            dict_[key] = value
 
 
 def _plain_copies(values: Sequence[Any], levels: int) -> Sequence[Any] | None:
@@ -118,17 +128,24 @@ def _plain_dicts(dicts: Sequence[dict[Any, Any]], levels: int) -> Sequence[Any] 
     if max(map(len, dicts)) > 32:
         return None
     copies = list(map(dict.copy, dicts))
-    if not _are_plain_keys(chain.from_iterable(copies)) or len(set(map(tuple, copies))) > 1:
+    shapes = _plain_shapes(copies)
+    if shapes is None or len(shapes) > 1:
         return None
-    for key in copies[0].copy():
-        column = list(map(itemgetter(key), copies))
+    for key, column in zip(*shapes, zip(*map(dict.values, copies), strict=True), strict=True):
         safe = _plain_copies(column, levels)
         if safe is None:
             return None
-        if safe is not column:
-            for copy, value in zip(copies, safe, strict=True):
-                copy[key] = value
+        _set_column(copies, key, column, safe)
     return copies
+
+
+def _plain_shapes(dicts: Sequence[dict[Any, Any]]) -> set[tuple[str, ...]] | None:
+    """Return the different sequences of keys that dicts have, None if not all keys are plain."""
+    # Each key's type is looked at: a key of another type may equal a text.
+    if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+        return None
+    shapes = set(map(tuple, dicts))
+    return shapes if _are_plain_keys(chain.from_iterable(shapes)) else None
 
 
 def _are_plain_keys(keys: Iterable[Any]) -> bool:
