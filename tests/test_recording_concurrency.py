@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dis
 import gc
+import inspect
 import json
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,15 +26,12 @@ from typing import Any
 
 import pytest
 
-from execution_tracker import ExecutionTracker, recording
+from execution_tracker import ExecutionTracker, folding, recording
 
 Record = dict[str, Any]
 
 pytestmark = pytest.mark.usefixtures("many_switches")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-commits_at_once = pytest.mark.skipif(
-    sys.version_info < (3, 11), reason="Python 3.10 lets others in in the middle of a commit"
-)
 needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timer signals")
 
 LONG_S = 60  # for what comes at once unless it hangs
@@ -116,6 +116,37 @@ def assert_whole(records: list[Record]) -> None:
             assert list(record) == ENDED_KEYS
             assert record["result"] == record["params"]
             assert record["execution_time"] > 0
+
+
+# --- commits ---
+
+
+def commit_lines(lines: list[str], first: int) -> Iterator[int]:
+    """Give the numbers of the lines that belong to a commit: those after the comment, down to where a block ends."""
+    indent: str | None = None
+    for number, line in enumerate(lines, start=first):
+        if line.strip() == "# commit":
+            indent = line[: line.index("#")]
+        elif indent is not None:
+            if re.match(indent + "[^ ]", line) and not re.match(" *(for|return)", line):
+                yield number
+            else:
+                indent = None
+            if line.strip() == "self._entry = None":
+                indent = None
+
+
+@pytest.mark.parametrize(("name", "least"), [("_fold_event", 2), ("_fold_start", 4), ("_fold_end", 10), ("_drop", 6)])
+def test_a_commit_has_no_call_and_no_jump(name: str, least: int) -> None:
+    method = getattr(folding.Fold, name)
+    commit = set(commit_lines(*inspect.getsourcelines(method)))
+    assert len(commit) >= least
+    line_at = dict(dis.findlinestarts(method.__code__))
+    number = 0
+    for instruction in dis.get_instructions(method):
+        number = line_at.get(instruction.offset) or number
+        if number in commit:
+            assert not re.search("CALL|JUMP|ITER|BUILD_SLICE", instruction.opname), (name, number, instruction)
 
 
 # --- threads ---
@@ -597,7 +628,6 @@ def interrupted_runs(routine_id: Any, interruption: type[BaseException]) -> Iter
 
 
 @needs_timer
-@commits_at_once
 @pytest.mark.parametrize(("routine_id", "interruption"), [("a", Interrupted), ("a", TimeoutError), (5, TimeoutError)])
 def test_an_exception_out_of_a_signal_handler_costs_no_entry_and_doubles_none(
     routine_id: Any, interruption: type[BaseException]
@@ -614,7 +644,6 @@ def test_an_exception_out_of_a_signal_handler_costs_no_entry_and_doubles_none(
 
 
 @needs_timer
-@commits_at_once
 def test_an_exception_out_of_a_signal_handler_changes_no_time(far_from_greenwich: Callable[[], list[str]]) -> None:
     for tracker, _ in interrupted_runs("a", Interrupted):
         read = set(far_from_greenwich())
@@ -697,7 +726,6 @@ def in_child(work: Callable[[], Any]) -> Any:
 
 
 @needs_fork
-@commits_at_once
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_has_everything_as_of_the_fork_though_another_thread_was_folding(tracker: ExecutionTracker) -> None:
     class Dropped:
@@ -734,7 +762,6 @@ def test_a_child_has_everything_as_of_the_fork_though_another_thread_was_folding
 
 
 @needs_fork
-@commits_at_once
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("dropped_by", ["an unmatched end", "a late end"])
 @pytest.mark.parametrize("read_before", [False, True])

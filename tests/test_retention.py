@@ -120,6 +120,21 @@ def test_an_unread_log_is_folded_before_it_gets_long() -> None:
     assert tracker.get_performance_metrics()["total_events"] == 30_000
 
 
+def test_whoever_comes_in_while_events_are_dropped_finds_each_of_them_counted_once() -> None:
+    tracker = ExecutionTracker(max_records=3)
+    seen: list[int] = []
+
+    class Data:
+        def __del__(self) -> None:
+            snapshot = tracker._snapshot()
+            seen.append(len(snapshot.events) + snapshot.dropped.events)
+
+    assert tracker.event_flow == []
+    for _ in range(10):
+        tracker.record_event("a", "b", None, Data())
+    assert seen == [4, 5, 6, 7, 8, 9, 10]
+
+
 def test_ids_of_records_that_are_gone_are_forgotten_in_time() -> None:
     bounded, cleared = ExecutionTracker(max_records=10), ExecutionTracker()
     for _ in range(6):

@@ -10,10 +10,9 @@ end    the status   routine id               result     error        execution i
 event  ``EVENT``    source id                event name target id    data         None  wall ns None
 ====== ============ ======================== ========== ============ ============ ===== ======= =======
 
-In CPython other threads, signal handlers and forks come in only after a call or a backward jump, never between two
-plain assignments. So the fold decides on an entry with calls, and commits it without one: wherever it is interrupted,
-each entry has been folded entirely or not at all, and the next fold goes on from there. (Python 3.10 also lets them in
-where an ``if`` is passed over: a handler that raises, or a fork, at that very moment can cost or double the entry.)
+In CPython other threads, signal handlers and forks come in only after a call or a jump, never between two plain
+assignments. So the fold decides on an entry with calls, and commits it in a straight line without one: wherever it is
+interrupted, each entry has been folded entirely or not at all, and the next fold goes on from there.
 """
 
 from __future__ import annotations
@@ -34,6 +33,8 @@ EVENT = object()
 ENTRY_WIDTH = 8
 
 _PRUNE_AT = 10_000
+
+_NOWHERE: Record = {}  # takes the None that is not to be kept: a commit has no condition
 
 
 class Snapshot(NamedTuple):
@@ -73,12 +74,12 @@ class Fold:
         # Once, not until the log is empty: threads that record without a pause would never let the reader go.
         # Not tuple(log): up to Python 3.11 it reads freed memory if a finalizer records while it allocates.
         chunk = log[:]
-        size = len(chunk)
         entries = zip(*[iter(chunk)] * ENTRY_WIDTH, strict=True)
+        taken = slice(len(chunk))  # made here, as making one may wake the garbage collector
         self._entries = iter(())  # frees the old ones, and may run finalizers
         # Nothing may come between these two: else the chunk would be folded twice.
         self._entries = entries
-        del log[:size]
+        del log[taken]
         self._fold_entries()
         if self.max_records is not None:
             self._drop(self.max_records)
@@ -145,20 +146,20 @@ class Fold:
         open_of_routine = pairing.open_of_routine.get(routine_id)
         if open_of_routine is None:
             open_of_routine = pairing.open_of_routine[routine_id] = {}
-        by_owner = pairing.open_of_owner.get(routine_id)
-        open_of_owner = None if by_owner is None else by_owner.setdefault(id(owner), {})
+        by_owner = pairing.open_of_owner.pop(routine_id, None) if pairing.open_of_owner else None
         opened = record, routine_id, owner, wall_ns, mono_ns
-        # commit
-        records += (record,)
         if pairing.open:
             self._may_overlap = True
         if not self._first_start_ns or wall_ns < self._first_start_ns:
             self._first_start_ns = wall_ns
+        # commit
+        records += (record,)
         pairing.open[execution_id] = opened
         open_of_routine[execution_id] = opened
-        if open_of_owner is not None:
-            open_of_owner[execution_id] = opened
         self._entry = None
+        if by_owner is not None:
+            by_owner.setdefault(id(owner), {})[execution_id] = opened
+            pairing.open_of_owner[routine_id] = by_owner
 
     def _fold_end(self, entry: tuple[Any, ...]) -> None:
         status, routine_id, result, error, given_id, owner, wall_ns, mono_ns = entry
@@ -167,58 +168,58 @@ class Fold:
         pairing = self.pairing
         execution_id = pairing.closed_by(given_id, routine_id, owner)
         opened = pairing.open.get(execution_id)
+        open_: dict[int, Any]
+        open_of_routine: dict[int, Any]
+        by_owner = None
         if opened is not None:
             record, routine_id, owner, start_ns, mono_start_ns = opened
-            owner_id = id(owner)
-            open_of_routine = pairing.open_of_routine[routine_id]
-            by_owner = pairing.open_of_owner.get(routine_id)
+            open_, open_of_routine, ended = pairing.open, pairing.open_of_routine[routine_id], pairing.ended
+            if pairing.open_of_owner:
+                by_owner = pairing.open_of_owner.pop(routine_id, None)
         else:
-            ended = pairing.ended.get(execution_id) or self._latest_record(routine_id)
-            if ended is None:
+            latest = pairing.ended.get(execution_id) or self._latest_record(routine_id)
+            if latest is None:
+                # commit
                 self.unmatched_ends += 1
                 self._entry = None
                 return
-            record = ended
+            record = latest
             start_ns, mono_start_ns = to_ns(record.get("start_time")), None
-        record_key = id(record)
-        execution_time = None
+            self._may_overlap = True  # it takes longer now than it was known to
+            open_, open_of_routine, ended = {execution_id: opened}, {execution_id: opened}, {}  # nothing to close
         if start_ns is None:  # edited by hand: it is known when it ended, but not how long it took
             end_ns = wall_ns
             end_time = self.clock.text(wall_ns)
+            execution_time, time_in = None, _NOWHERE
         else:
             elapsed_ns = wall_ns - start_ns if mono_start_ns is None else mono_ns - mono_start_ns
             if elapsed_ns < 1:
                 elapsed_ns = 1
             end_ns = start_ns + elapsed_ns
             end_time = self.clock.text_after(start_ns, elapsed_ns)
-            execution_time = elapsed_ns / SECOND_NS
-        # commit
-        if opened is None:
-            self._may_overlap = True  # it takes longer now than it was known to
-        if end_ns > self._last_end_ns:
-            self._last_end_ns = end_ns
-        record["status"] = status
-        record["end_time"] = end_time
-        if result is not None:
-            record["result"] = result
-        if error is not None:
-            record["error"] = error
-        if execution_time is not None:
-            record["execution_time"] = execution_time
+            execution_time, time_in = elapsed_ns / SECOND_NS, record
+        result_in = _NOWHERE if result is None else record
+        error_in = _NOWHERE if error is None else record
         if self.max_records is not None:
             self._grown[routine_id] = None
             if execution_id:
-                self._id_of[record_key] = execution_id
-        if opened is not None:
-            pairing.ended[execution_id] = record
-            del pairing.open[execution_id], open_of_routine[execution_id]
-            if by_owner is not None:
-                del by_owner[owner_id][execution_id]
-                if not by_owner[owner_id]:
-                    del by_owner[owner_id]
-                if not open_of_routine:
-                    del pairing.open_of_owner[routine_id]
+                self._id_of[id(record)] = execution_id
+        if end_ns > self._last_end_ns:
+            self._last_end_ns = end_ns
+        # commit
+        record["status"] = status
+        record["end_time"] = end_time
+        result_in["result"] = result
+        error_in["error"] = error
+        time_in["execution_time"] = execution_time
+        ended[execution_id] = record
+        del open_[execution_id], open_of_routine[execution_id]
         self._entry = None
+        if by_owner is not None and open_of_routine:
+            del by_owner[id(owner)][execution_id]
+            if not by_owner[id(owner)]:
+                del by_owner[id(owner)]
+            pairing.open_of_owner[routine_id] = by_owner
 
     def _latest_record(self, routine_id: Any) -> Record | None:
         """Return the record that an end updates when nothing is open: rule 4, or None for rule 5."""
@@ -240,19 +241,21 @@ class Fold:
                     first_ns, last_ns = dropped.first_start_ns, dropped.last_end_ns
                     if self._from_outside:  # the span of what was recorded here is known
                         first_ns, last_ns = span_with((first_ns, last_ns), ended)
+                    cut = slice(length)
                     # commit
-                    records[:length] = still_open
-                    dropped.routines[routine_id] = numbers
+                    dropped.routines[routine_id] = numbers  # first, as it may call an id's __eq__
                     dropped.first_start_ns = first_ns
                     dropped.last_end_ns = last_ns
+                    records[cut] = still_open
                     for record in ended:
                         self.pairing.ended.pop(self._id_of.pop(id(record), 0), None)
             del self._grown[routine_id]
         excess = len(self.events) - max_records
         if excess > 0:
+            cut = slice(excess)
             # commit
-            del self.events[:excess]
             dropped.events += excess
+            del self.events[cut]
 
     def _prune(self) -> None:
         """Forget the ids of records that are no longer kept: dropped ones, and those that users removed by hand."""

@@ -24,7 +24,8 @@ class Pairing:
     - ``open``: the open executions by id;
     - ``open_of_routine``: the same by routine, latest last;
     - ``open_of_owner``: the same by routine and ``id`` of the owner, for routines in which owners overlap. As an open
-      execution keeps its owner, no other object can have that ``id`` meanwhile;
+      execution keeps its owner, no other object can have that ``id`` meanwhile. A routine is taken out while it
+      changes, and if that is interrupted it is built anew when it is needed;
     - ``ended``: the records of ended executions by id.
     """
 
