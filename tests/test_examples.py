@@ -10,9 +10,13 @@ from pathlib import Path
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run_count_words(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, EXAMPLES / "count_words.py", *arguments]
+def run_example(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, EXAMPLES / name, *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+
+
+def run_count_words(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return run_example("count_words.py", *arguments)
 
 
 def rows(output: str) -> dict[str, list[str]]:
@@ -80,3 +84,33 @@ def test_count_words_of_a_folder_without_files_says_so(tmp_path):
     assert result.returncode == 1
     assert result.stdout == ""
     assert result.stderr == f"There is no Markdown or Python file below {tmp_path}.\n"
+
+
+def test_plain_functions_reports_what_ran_and_what_failed():
+    result = run_example("plain_functions.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.count(" is refused: ") == 3
+    table = result.stdout.split("total ms\n")[1].split("\n\n")[0].splitlines()
+    counts = {line[:12].strip(): line[12:].split()[:2] for line in table}
+    assert counts == {
+        "orders": ["1", "0"],
+        "handle": ["6", "3"],
+        "parse": ["6", "1"],
+        "Store.take": ["5", "2"],
+        "take stock": ["1", "0"],
+    }
+    assert "take(article='coffee', quantity=1) -> 8\n" in result.stdout
+    assert "take(article='cake', quantity=2) -> LookupError: there is not enough cake\n" in result.stdout
+
+
+def test_asyncio_tasks_tells_the_tasks_that_ran_at_once_apart():
+    result = run_example("asyncio_tasks.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    headline, *lines = result.stdout.replace("\n\n", "\n").splitlines()
+    assert re.fullmatch(r"1[0-3] executions, at most \d+ at once", headline)
+    ends = [re.fullmatch(r"fetch\((\w+)\) (\w+) after ([\d.]+) s: (.+)", line).groups() for line in lines]
+    assert [name for name, *_ in ends] == ["home", "news", "help", "archive", "missing"]
+    assert ends[3][1:] == ("failed", ends[3][2], "CancelledError")
+    assert float(ends[3][2]) < 30
+    assert ends[4][1::2] == ("failed", "LookupError: there is no page missing")
+    assert all(end[1::2] == ("completed", "3 words") for end in ends[:3] if float(end[2]) < 0.5)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from serilux import Serializable
 
-from execution_tracker import metrics, persistence
+from execution_tracker import metrics, persistence, tracking
 from execution_tracker.pairing import hashable
 from execution_tracker.recording import Recording
 from execution_tracker.registration import register
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
     from os import PathLike
-    from typing import TypeVar
+    from typing import ParamSpec, TypeVar
 
+    Params = ParamSpec("Params")
+    Result = TypeVar("Result")
     Tracker = TypeVar("Tracker", bound="ExecutionTracker")
 
 
@@ -62,6 +64,62 @@ class ExecutionTracker(Recording, Serializable):
         self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
         self.flow_id = flow_id
         self.performance_metrics: dict[str, Any] = {}
+
+    def track(self, routine_id: Any, params: Any = None) -> tracking.Execution:
+        """Return a context manager that records one execution, from the start of the block to its end.
+
+        Args:
+            routine_id: The routine, as for :meth:`record_routine_start`.
+            params: What it was called with, kept by reference.
+
+        Returns:
+            An :class:`~execution_tracker.tracking.Execution`, on which ``result``, ``status`` and ``error`` can be set
+            inside the block. It can be entered once.
+
+        An exception that leaves the block makes the execution ``"failed"``, with ``TypeName: message`` as its error,
+        and goes on: any exception, so a cancelled task and a generator that is closed in the block count as failed.
+        Blocks may be nested, recursive and concurrent; each ends its own start.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> with tracker.track("parse", {"path": "a.md"}) as execution:
+        ...     execution.result = 120
+        >>> tracker.routine_executions["parse"][0]["result"]
+        120
+        """
+        return tracking.Execution(self, routine_id, params)
+
+    def tracked(self, routine_id: Any = None) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
+        """Return a decorator that records each call of a function as an execution, as :meth:`track` would.
+
+        Args:
+            routine_id: The routine; by default the function's name, for a method ``Class.method``.
+
+        Returns:
+            A decorator for ``def`` and ``async def``, generators of both kinds, methods, ``staticmethod`` and
+            ``classmethod`` (below or above it), and objects that are called like functions.
+
+        Raises:
+            TypeError: What is decorated is no function, but a class, say.
+
+        The params are the arguments that the call passes, by name; ``self`` and ``cls`` are left out, and so are
+        defaults. The result is what the function returns, both by reference. A call with wrong arguments is recorded as
+        failed. A generator is recorded from its first step until it is exhausted; one that is closed before fails with
+        ``GeneratorExit``, and one that takes no step leaves no record. Costs about two microseconds a call.
+
+        >>> from execution_tracker import ExecutionTracker
+        >>> tracker = ExecutionTracker()
+        >>> @tracker.tracked()
+        ... def count(text, sep=None):
+        ...     return len(text.split(sep))
+        >>> count("to be or not to be")
+        6
+        >>> tracker.routine_executions["count"][0]["params"]
+        {'text': 'to be or not to be'}
+        """
+        if callable(routine_id):
+            raise TypeError("tracked() takes a routine id; decorate with @tracker.tracked(), parentheses included")
+        return lambda func: tracking.tracked(self, func, routine_id)
 
     def get_routine_performance(self, routine_id: Any) -> dict[str, Any] | None:
         """Return the numbers of one routine.

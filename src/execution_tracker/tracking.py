@@ -1,0 +1,192 @@
+"""Executions recorded around a block of code or a function: ``ExecutionTracker.track`` and ``tracked``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any
+
+from execution_tracker.descriptions import TEXTS, type_name
+from execution_tracker.errors import TrackerError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+
+    from execution_tracker.recording import Recording
+
+    # What names the arguments of a call.
+    Namer = Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]
+
+_RUNNING = "running"
+
+
+class Execution:
+    """One execution, recorded from the start of a ``with`` block to its end; made by ``ExecutionTracker.track``.
+
+    Attributes:
+        result: What the record gets as its result, kept by reference; None for nothing.
+        status: How the execution ends. While it is ``"running"``, it will be ``"completed"``.
+        error: What the record gets as its error; None for nothing.
+
+    All three can be set inside the block. An exception that leaves the block makes the status ``"failed"`` and the
+    error ``TypeName: message``, whatever was set before; the result stays. Afterwards they are what was recorded.
+    """
+
+    __slots__ = ("_execution_id", "_params", "_routine_id", "_tracker", "error", "result", "status")
+
+    def __init__(self, tracker: Recording, routine_id: Any, params: Any) -> None:
+        self._tracker = tracker
+        self._routine_id = routine_id
+        self._params = params
+        self._execution_id: int | None = None
+        self.result: Any = None
+        self.status: Any = _RUNNING
+        self.error: Any = None
+
+    def __enter__(self) -> Execution:
+        if self._execution_id is not None:
+            raise TrackerError("this execution was entered before; call track() for each")
+        self._execution_id = self._tracker.record_routine_start(self._routine_id, self._params)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self.status = "failed"
+            self.error = _text_of(error)
+        elif self.status is _RUNNING:  # not ==, which is the user's code if the status is his own
+            self.status = "completed"
+        self._tracker.record_routine_end(
+            self._routine_id, self.status, self.result, self.error, execution_id=self._execution_id
+        )
+
+
+def _text_of(error: BaseException) -> str:
+    """Return ``TypeName: message``, whatever the error's own code raises."""
+    try:
+        return TEXTS["builtins.BaseException"](error)
+    except BaseException:  # it must not take the place of the error that is on its way
+        return type(error).__name__
+
+
+def tracked(tracker: Recording, func: Any, routine_id: Any) -> Any:
+    """Return a function that does what ``func`` does, and of the same kind, and records each call of it.
+
+    Raises:
+        TypeError: It is no function, nor anything that is called like one.
+    """
+    if isinstance(func, (staticmethod, classmethod)):
+        return type(func)(tracked(tracker, func.__func__, routine_id))
+    if not callable(func) or isinstance(func, type):
+        found = f"the class {func.__qualname__}" if isinstance(func, type) else f"a {type_name(func)}"
+        raise TypeError(f"tracked() decorates functions and methods, found {found}")
+    if routine_id is None:
+        routine_id = _name_of(func)
+    named = _namer(func)
+
+    # Each wrapper is of the kind of its function, since frameworks look at that.
+
+    @wraps(func)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        with Execution(tracker, routine_id, named(args, kwargs)) as execution:
+            execution.result = func(*args, **kwargs)
+        return execution.result
+
+    @wraps(func)
+    async def coroutine_function(*args: Any, **kwargs: Any) -> Any:
+        with Execution(tracker, routine_id, named(args, kwargs)) as execution:
+            execution.result = await func(*args, **kwargs)
+        return execution.result
+
+    @wraps(func)
+    def generator_function(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        with Execution(tracker, routine_id, named(args, kwargs)) as execution:
+            execution.result = yield from func(*args, **kwargs)
+        return execution.result
+
+    @wraps(func)
+    async def async_generator_function(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        with Execution(tracker, routine_id, named(args, kwargs)):
+            generator = func(*args, **kwargs)
+            try:
+                value = await generator.asend(None)
+                while True:
+                    thrown = None
+                    try:
+                        sent = yield value
+                    except GeneratorExit:
+                        await generator.aclose()
+                        raise
+                    except BaseException as error:
+                        thrown = error  # handed on outside, so as not to be the context of what the generator raises
+                    if thrown is None:
+                        value = await generator.asend(sent)
+                    else:
+                        try:
+                            value = await generator.athrow(thrown)
+                        finally:
+                            thrown = None  # else it would hold this frame, which holds it
+            except StopAsyncIteration:
+                pass
+
+    for is_kind, wrapper in (
+        (inspect.iscoroutinefunction, coroutine_function),
+        (inspect.isgeneratorfunction, generator_function),
+        (inspect.isasyncgenfunction, async_generator_function),
+    ):
+        if is_kind(func) or is_kind(func.__call__):  # an instance is of the kind of its method
+            return wrapper
+    return function
+
+
+def _name_of(func: Any) -> str:
+    """Return the name that a reader of the run knows a function by: ``parse``, or ``Parser.parse`` for a method."""
+    while isinstance(func, partial):
+        func = func.func
+    name = getattr(func, "__qualname__", None) or type(func).__qualname__
+    return str(name).rpartition("<locals>.")[2]  # where it was defined says nothing to him
+
+
+def _namer(func: Any) -> Namer:
+    """Return what names the arguments of a call, as ``inspect.signature(func).bind`` would, at a tenth of its cost.
+
+    It never raises: the function itself says best what is wrong with a call.
+    """
+    parameters = _parameters(func)
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    more_positional = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    more_keywords = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    receiver = names[0] if names[:1] in (["self"], ["cls"]) else None
+
+    def named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        params = dict(zip(names, args))  # noqa: B905 - there may be too few or too many
+        if kwargs:
+            if more_keywords is None:
+                params.update(kwargs)
+            else:
+                rest: dict[str, Any] = {}
+                for name, value in kwargs.items():
+                    (params if name in keywords else rest)[name] = value
+                if rest:
+                    params[more_keywords] = rest
+        if more_positional is not None and len(args) > len(names):
+            params[more_positional] = args[len(names) :]
+        if receiver is not None:  # the record would keep the object alive
+            params.pop(receiver, None)
+        return params
+
+    return named
+
+
+def _parameters(func: Any) -> list[inspect.Parameter]:
+    options: dict[str, Any] = {}
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        options["annotation_format"] = Format.FORWARDREF  # annotations may name what is not defined yet
+    try:
+        signature = inspect.signature(func, **options)
+    except (TypeError, ValueError):  # some functions in C have none
+        signature = inspect.signature(lambda *args, **kwargs: None)
+    return list(signature.parameters.values())
