@@ -10,7 +10,7 @@ import execution_tracker
 
 
 def test_the_public_names_are_these() -> None:
-    assert execution_tracker.__all__ == ["ExecutionTracker", "InvalidRunError", "TrackerError", "snapshot"]
+    assert execution_tracker.__all__ == ["ExecutionTracker", "InvalidRunError", "TrackerError", "merge", "snapshot"]
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

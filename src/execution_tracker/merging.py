@@ -1,0 +1,109 @@
+"""Many trackers to one: those of workers, other processes, and files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from execution_tracker.descriptions import type_name
+from execution_tracker.pairing import Record
+from execution_tracker.retention import Dropped, DroppedRoutine
+from execution_tracker.timestamps import to_ns
+from execution_tracker.tracker import ExecutionTracker
+
+# Of the texts that trackers write: "2026-01-31T23:59:59.000000", perhaps with an offset as in "+02:00".
+_TRACKER_LENGTHS = (26, 32)
+_UNREADABLE_NS = -(10**30)
+
+
+def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionTracker:
+    """Return one tracker with all records of several, such as those of the workers of one run.
+
+    Args:
+        trackers: The trackers, which stay as they are: recorded here, unpickled, or loaded from files. One that comes
+            twice counts twice.
+        flow_id: The name of the merged flow.
+
+    Returns:
+        A tracker of its own, with copies of the records; payloads by reference. Executions of each routine are in the
+        order of their starts and events in that of their times, compared as instants, whatever zones they are written
+        in; times without a zone are local. Of equal times the earlier tracker's come first, and before all others
+        those that cannot be read. What the trackers have dropped and their unmatched ends add up. What runs stays open.
+
+    Raises:
+        TypeError: One of them is no tracker; the message says which.
+
+    A hundred thousand records take a few tenths of a second.
+
+    >>> from execution_tracker import ExecutionTracker, merge
+    >>> workers = [ExecutionTracker(), ExecutionTracker()]
+    >>> for worker in workers:
+    ...     with worker.track("parse"):
+    ...         pass
+    >>> merge(workers, "nightly").get_routine_performance("parse")["completed"]
+    2
+    """
+    executions: dict[Any, list[Record]] = {}
+    events: list[Record] = []
+    dropped = Dropped()
+    unmatched_ends = 0
+    for index, tracker in enumerate(trackers):
+        if not isinstance(tracker, ExecutionTracker):
+            raise TypeError(
+                f"trackers[{index}]: expected an ExecutionTracker, found a {type_name(tracker)}; "
+                "load files with ExecutionTracker.load"
+            )
+        run = tracker._snapshot()
+        for routine_id, records in run.executions.items():
+            executions.setdefault(routine_id, []).extend(map(dict.copy, records))
+        events += map(dict.copy, run.events)
+        for routine_id, known in run.dropped.routines.items():
+            dropped.routines[routine_id] = _sum(dropped.routines.get(routine_id), known)
+        dropped.events += run.dropped.events
+        dropped.widen((run.dropped.first_start_ns, run.dropped.last_end_ns))
+        unmatched_ends += run.unmatched_ends
+    start_of = _instant_of("start_time")
+    for records in executions.values():
+        records.sort(key=start_of)
+    events.sort(key=_instant_of("timestamp"))
+    merged = ExecutionTracker(flow_id)
+    merged._replace(executions, events, dropped, unmatched_ends)
+    return merged
+
+
+def _sum(known: DroppedRoutine | None, other: DroppedRoutine) -> DroppedRoutine:
+    """Return what is known of the dropped executions of one routine in two trackers."""
+    if known is None:
+        return other
+    extremes = [routine for routine in (known, other) if routine["ended"]]
+    return {
+        "status_counts": dict(Counter(known["status_counts"]) + Counter(other["status_counts"])),
+        "ended": known["ended"] + other["ended"],
+        "total_ns": known["total_ns"] + other["total_ns"],
+        "min_ns": min((routine["min_ns"] for routine in extremes), default=0),
+        "max_ns": max((routine["max_ns"] for routine in extremes), default=0),
+    }
+
+
+def _instant_of(key: str) -> Callable[[Record], int]:
+    """Return what reads the time under a key of a record as :func:`to_ns` does, and less than any if it cannot be read.
+
+    The texts themselves would not do to sort by, since they may come from several zones. Many records share a second,
+    which is read once: a tenth of the cost.
+    """
+    seconds_ns: dict[str, int | None] = {}
+
+    def instant_of(record: Record) -> int:
+        text = record.get(key)
+        if type(text) is str and len(text) in _TRACKER_LENGTHS and text[19] == "." and text.isascii():
+            micro, second = text[20:26], text[:19] + text[26:]
+            second_ns = seconds_ns.get(second)
+            if second_ns is None:
+                second_ns = seconds_ns[second] = to_ns(second)
+            if second_ns is not None and micro.isdecimal():
+                return second_ns + int(micro) * 1000
+        instant_ns = to_ns(text)
+        return _UNREADABLE_NS if instant_ns is None else instant_ns
+
+    return instant_of

@@ -1,0 +1,331 @@
+"""One tracker of many: everything that the parts hold, in the order of time, and the sums of what they know."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execution_tracker import ExecutionTracker, merge
+from execution_tracker.merging import _instant_of
+from execution_tracker.timestamps import to_ns
+
+Record = dict[str, Any]
+
+
+def recorded(flow_id: str = "", **settings: Any) -> ExecutionTracker:
+    tracker = ExecutionTracker(flow_id, **settings)
+    first = tracker.record_routine_start("parse", {"path": "a.md"})
+    tracker.record_routine_start("parse", {"path": "b.md"})
+    tracker.record_event("parse", "parsed", "count", {"words": 3})
+    tracker.record_routine_end("parse", result=3, execution_id=first)
+    tracker.record_routine_end("load", "failed", error="never started")
+    return tracker
+
+
+def with_starts(*starts: Any, routine_id: str = "a") -> ExecutionTracker:
+    tracker = ExecutionTracker()
+    tracker.routine_executions = {routine_id: [{"start_time": start} for start in starts]}
+    return tracker
+
+
+def starts_of(tracker: ExecutionTracker, routine_id: str = "a") -> list[Any]:
+    return [record.get("start_time") for record in tracker.routine_executions[routine_id]]
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_of_no_trackers_an_empty_one_is_made() -> None:
+    merged = merge([], "nightly")
+    assert merged.serialize() == ExecutionTracker("nightly").serialize()
+    assert merge(iter([])).flow_id == ""
+
+
+def test_records_of_all_come_in_the_order_of_time() -> None:
+    trackers = [ExecutionTracker() for _ in range(3)]
+    for number in range(12):
+        tracker = trackers[number % 3]
+        with tracker.track("a", {"number": number}):
+            tracker.record_event("a", "e", "b", {"number": number})
+    merged = merge(trackers, "all")
+    assert merged.flow_id == "all"
+    assert [record["params"]["number"] for record in merged.routine_executions["a"]] == list(range(12))
+    assert [event["data"]["number"] for event in merged.event_flow] == list(range(12))
+    merged._check()
+
+
+def test_records_are_copies_and_payloads_are_the_same_objects() -> None:
+    tracker = recorded()
+    merged = merge([tracker])
+    before = copy.deepcopy(merged.serialize())
+    inputs = tracker.serialize()
+    assert merged.routine_executions["parse"][0]["params"] is tracker.routine_executions["parse"][0]["params"]
+    tracker.record_routine_end("parse")
+    tracker.record_event("parse", "late")
+    assert merged.serialize() == before
+    merged.record_routine_end("parse", "failed")
+    merged.record_routine_start("new")
+    merged.routine_executions["parse"][0]["status"] = "changed"
+    merged.event_flow[0]["data"] = "changed"
+    inputs["routine_executions"]["parse"][1] |= tracker.serialize()["routine_executions"]["parse"][1]
+    inputs["event_flow"].append(tracker.serialize()["event_flow"][1])
+    assert tracker.serialize() == inputs
+
+
+def test_merging_leaves_recording_as_cheap_as_it_was() -> None:
+    tracker = recorded()
+    merged = merge([tracker])
+    assert not tracker._live
+    assert not merged._live
+
+
+def test_an_open_execution_stays_open_and_ends_once() -> None:
+    merged = merge([recorded(), recorded()])
+    assert merged.get_performance_metrics()["running"] == 2
+    merged.record_routine_end("parse", "failed")
+    assert [record["status"] for record in merged.routine_executions["parse"]].count("failed") == 1
+    assert merged.routine_executions["parse"][-1]["execution_time"] > 0
+    new = merged.record_routine_start("parse")
+    merged.record_routine_end("parse", result="new", execution_id=new)
+    assert merged.routine_executions["parse"][-1]["result"] == "new"
+    merged.record_routine_end("parse")
+    assert merged.get_performance_metrics()["running"] == 0
+    assert merged.get_performance_metrics()["total_executions"] == 5
+    merged._check()
+
+
+def test_a_tracker_that_comes_twice_counts_twice() -> None:
+    tracker = recorded()
+    merged = merge([tracker, tracker])
+    metrics = merged.get_performance_metrics()
+    assert (metrics["total_executions"], metrics["total_events"], metrics["unmatched_ends"]) == (4, 2, 2)
+    merged.record_routine_end("parse", "failed")
+    assert merged.get_performance_metrics()["running"] == 1
+
+
+def test_trackers_from_processes_and_files_are_merged(tmp_path: Path) -> None:
+    trackers = [recorded(), recorded(tz=timezone.utc), recorded(max_records=0)]
+    trackers[0].save(tmp_path / "run.json.gz")
+    back = [ExecutionTracker.load(tmp_path / "run.json.gz"), *pickle.loads(pickle.dumps(trackers[1:]))]
+    merged, expected = merge(back), merge(trackers)
+    assert merged.serialize() == expected.serialize()
+    assert merged.get_performance_metrics()["dropped_executions"] == 1
+
+
+def test_a_merged_tracker_is_saved_and_loaded_with_its_lifetime(tmp_path: Path) -> None:
+    merged = merge([recorded(max_records=0), recorded(max_records=0)])
+    merged.save(tmp_path / "run.json")
+    metrics = ExecutionTracker.load(tmp_path / "run.json").get_performance_metrics()
+    assert metrics == merged.get_performance_metrics()
+    assert (metrics["dropped_executions"], metrics["dropped_events"], metrics["unmatched_ends"]) == (2, 2, 2)
+
+
+def test_a_part_whose_dropped_executions_have_no_times_does_not_lower_the_minimum() -> None:
+    with_times, without = ExecutionTracker(max_records=0), ExecutionTracker(max_records=0)
+    without.routine_executions = {"parse": [{"end_time": "?", "status": "completed"}]}
+    without.record_event("parse", "e")
+    with with_times.track("parse"):
+        pass
+    for parts in ([with_times, without], [without, with_times]):
+        metrics = merge(parts).get_performance_metrics()
+        assert (metrics["total_executions"], metrics["dropped_executions"]) == (2, 2)
+        assert 0 < metrics["min_execution_time"] == metrics["max_execution_time"] == metrics["avg_execution_time"]
+
+
+def test_subclasses_are_merged_into_a_plain_tracker() -> None:
+    class Mine(ExecutionTracker):
+        pass
+
+    mine = Mine()
+    mine.record_event("a", "e")
+    assert type(merge(tracker for tracker in [mine])) is ExecutionTracker
+
+
+@pytest.mark.parametrize(
+    ("thing", "found"), [({}, "a dict"), ("run.json", "a str"), (None, "a NoneType"), (ExecutionTracker, "a type")]
+)
+def test_what_is_no_tracker_is_refused_with_its_place_and_what_to_do(thing: Any, found: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        merge([ExecutionTracker(), ExecutionTracker(), thing])
+    assert str(caught.value) == (
+        f"trackers[2]: expected an ExecutionTracker, found {found}; load files with ExecutionTracker.load"
+    )
+
+
+def test_records_and_ids_of_any_sort_are_kept() -> None:
+    first, second = ExecutionTracker(), ExecutionTracker()
+    first.routine_executions = {("a", 1): [{}, {"start_time": []}, 5], None: "no list", "b": []}  # type: ignore[list-item, dict-item]
+    second.routine_executions = {("a", 1): [{"status": ["odd"]}], 1: [{"start_time": "\ud800" * 26}]}
+    second.event_flow = [{"timestamp": 5}, None]  # type: ignore[list-item]
+    merged = merge([first, second])
+    assert merged.routine_executions == {
+        ("a", 1): [{}, {"start_time": []}, {"status": ["odd"]}],
+        "b": [],
+        1: [{"start_time": "\ud800" * 26}],
+    }
+    assert merged.event_flow == [{"timestamp": 5}]
+    json.dumps(merged.serialize())
+
+
+# --- the order of time ---
+
+
+@pytest.mark.usefixtures("berlin")
+def test_times_are_compared_as_instants_whatever_zones_they_are_written_in() -> None:
+    in_order = [
+        "2026-07-01T03:30:00.000000+05:30",  # 22:00 in UTC the day before
+        "2026-07-01T00:30:00.000000",  # local: 22:30
+        "2026-06-30T22:45:00+00:00",
+        "2026-06-30T16:00:00.000000-07:00",  # 23:00
+        "2026-07-01T01:30:00",  # local: 23:30
+        "2026-06-30T23:30:00.000001+00:00",
+    ]
+    assert sorted(in_order) != in_order
+    merged = merge([with_starts(*in_order[1::2]), with_starts(*in_order[::2])])
+    assert starts_of(merged) == in_order
+
+
+@pytest.mark.usefixtures("berlin")
+def test_times_around_a_change_of_summer_time_are_compared_as_instants() -> None:
+    before, after = "2026-10-25T02:59:00.000000+02:00", "2026-10-25T02:01:00.000000+01:00"
+    assert starts_of(merge([with_starts(after), with_starts(before)])) == [before, after]
+
+
+def test_equal_times_stay_in_the_order_of_the_trackers_and_of_their_records() -> None:
+    trackers = [ExecutionTracker() for _ in range(3)]
+    for index, tracker in enumerate(trackers):
+        start = f"2026-07-01T{index:02}:00:00.000000+{index:02}:00"
+        tracker.routine_executions = {"a": [{"start_time": start, "params": (index, number)} for number in range(3)]}
+    merged = merge(trackers)
+    assert [record["params"] for record in merged.routine_executions["a"]] == [
+        (i, n) for i in range(3) for n in range(3)
+    ]
+
+
+def test_records_without_a_readable_time_come_first() -> None:
+    merged = merge([with_starts("2026-07-01T00:00:00.000000", "?"), with_starts(None, "1960-01-01T00:00:00.000000")])
+    assert starts_of(merged) == ["?", None, "1960-01-01T00:00:00.000000", "2026-07-01T00:00:00.000000"]
+
+
+ZONES = st.sampled_from([None, timezone.utc, ZoneInfo("Asia/Kolkata"), ZoneInfo("America/St_Johns")])
+MOMENTS = st.datetimes(datetime(2026, 10, 24), datetime(2026, 10, 26))
+TIMES = st.one_of(
+    st.builds(
+        lambda moment, zone, timespec: moment.replace(tzinfo=zone).isoformat(timespec=timespec),
+        MOMENTS | st.sampled_from([datetime(2026, 10, 25, 2, 30, 0, 5)]),
+        ZONES,
+        st.sampled_from(["microseconds"] * 3 + ["seconds", "milliseconds"]),
+    ),
+    st.sampled_from([None, "", "?", 5, "2026-10-25T02:30:00.0000x0", "2026-10-25T99:30:00.000000"]),
+    st.sampled_from(["2026-10-25T02:30:00Z000000", "2026-10-25T02:30:00.00000\N{ARABIC-INDIC DIGIT ONE}"]),
+    st.from_regex(r"2026-10-25T02:30:00[.,][0-9]{3}[0-9+]{3}([+-]0[0-9]:00|[0-9+Z]{6})?", fullmatch=True),
+    st.text(min_size=26, max_size=26).map(lambda text: text[:19] + "." + text[20:]),
+)
+
+
+@given(st.lists(TIMES, max_size=20))
+def test_the_quick_reading_of_times_is_that_of_to_ns(times: list[Any]) -> None:
+    instant_of = _instant_of("start_time")
+    for text in times:
+        known = to_ns(text)
+        found = instant_of({"start_time": text})
+        assert found == known if known is not None else found < -(10**20)
+
+
+# --- the law ---
+
+
+@st.composite
+def trackers(draw: st.DrawFn) -> ExecutionTracker:
+    """A tracker that has read a run, and dropped of it what is too much."""
+    tracker = ExecutionTracker(max_records=draw(st.sampled_from([None, None, 0, 1, 3])))
+    executions = draw(st.dictionaries(st.sampled_from("abc"), st.lists(execution_records(), max_size=5)))
+    events = [{"timestamp": text, "data": number} for number, text in enumerate(draw(st.lists(TIMES, max_size=5)))]
+    tracker.deserialize({"routine_executions": executions, "event_flow": events})
+    for _ in range(draw(st.integers(0, 2))):
+        tracker.record_routine_end("unknown")
+    return tracker
+
+
+@st.composite
+def execution_records(draw: st.DrawFn) -> Record:
+    record: Record = {"start_time": draw(TIMES), "params": draw(st.integers(0, 99)), "status": "running"}
+    if draw(st.booleans()):
+        start_ns = to_ns(record["start_time"])
+        seconds = draw(st.integers(1, 10**7)) / 1000
+        ended = datetime.fromtimestamp((start_ns or 0) // 10**9, timezone.utc) + timedelta(seconds=seconds)
+        record["status"] = draw(st.sampled_from(["completed", "failed", "odd"]))
+        record["end_time"] = ended.isoformat()
+        if draw(st.integers(0, 3)):
+            record["execution_time"] = seconds
+    return record
+
+
+SUMS = ["total_executions", "completed", "failed", "running", "total_execution_time"]
+FLOW_SUMS = [*SUMS, "total_events", "dropped_executions", "dropped_events", "unmatched_ends"]
+
+
+def assert_sums(found: dict[str, Any], parts: list[dict[str, Any]], sums: list[str]) -> None:
+    for key in sums:
+        assert found[key] == pytest.approx(sum(part[key] for part in parts), abs=1e-6), key
+    assert found["status_counts"] == sum((Counter(part["status_counts"]) for part in parts), Counter())
+    ended = [part for part in parts if part["avg_execution_time"]]
+    assert found["min_execution_time"] == min((part["min_execution_time"] for part in ended), default=0)
+    count = sum(round(part["total_execution_time"] / part["avg_execution_time"]) for part in ended)
+    assert found["avg_execution_time"] == pytest.approx(found["total_execution_time"] / count if count else 0, abs=1e-9)
+    assert found["max_execution_time"] == max((part["max_execution_time"] for part in ended), default=0)
+
+
+def records_of(tracker: ExecutionTracker) -> tuple[dict[Any, list[Record]], list[Record]]:
+    run = tracker._snapshot()
+    return run.executions, run.events
+
+
+@given(st.lists(trackers(), max_size=4), st.integers(0, 4))
+def test_a_merged_tracker_is_the_sum_of_its_parts(parts: list[ExecutionTracker], split: int) -> None:
+    before = [part.serialize() for part in parts]
+    merged = merge(iter(parts))
+    merged._check()
+    assert [part.serialize() for part in parts] == before
+
+    metrics, metrics_of_parts = merged.get_performance_metrics(), [part.get_performance_metrics() for part in parts]
+    assert_sums(metrics, metrics_of_parts, FLOW_SUMS)
+    for routine_id, routine in metrics["routines"].items():
+        of_parts = [part["routines"][routine_id] for part in metrics_of_parts if routine_id in part["routines"]]
+        assert_sums(routine, of_parts, SUMS)
+    assert metrics["wall_time"] >= max((part["wall_time"] for part in metrics_of_parts), default=0)
+
+    executions, events = records_of(merged)
+    for routine_id, records in executions.items():
+        all_of_it = [record for part in parts for record in records_of(part)[0].get(routine_id, [])]
+        assert_in_order(records, all_of_it, "start_time")
+    assert_in_order(events, [event for part in parts for event in records_of(part)[1]], "timestamp")
+
+    in_two_steps = merge([merge(parts[:split]), merge(parts[split:])])
+    assert in_two_steps.serialize() == merge(parts).serialize()
+
+
+def assert_in_order(found: list[Record], all_of_it: list[Record], key: str) -> None:
+    # sorted is stable, so this says where equal and unreadable times go, too.
+    instants = {id(record): to_ns(record[key]) for record in all_of_it}
+    unreadable = [record for record in all_of_it if instants[id(record)] is None]
+    readable = [record for record in all_of_it if instants[id(record)] is not None]
+    assert found == unreadable + sorted(readable, key=lambda record: instants[id(record)])  # type: ignore[arg-type, return-value]
