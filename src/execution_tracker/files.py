@@ -74,10 +74,19 @@ def read_run(path: str | bytes | os.PathLike[Any]) -> CheckedRun:
     """
     with open(os.fspath(path), "rb") as file:
         content = file.read()
+    return run_in(content, os.fsdecode(path))
+
+
+def run_in(content: bytes, name: str) -> CheckedRun:
+    """Return the run in the content of a file, compressed or not.
+
+    Raises:
+        InvalidRunError: There is no run in it; the message begins with the name of the file.
+    """
     try:
         return built_at_once(lambda: _run_in(content))
     except InvalidRunError as error:
-        raise InvalidRunError(f"{os.fsdecode(path)}: {error}") from error.__cause__
+        raise InvalidRunError(f"{name}: {error}") from error.__cause__
 
 
 def _run_in(content: bytes) -> CheckedRun:
