@@ -1,0 +1,239 @@
+"""What the reports say of a run, and how they write durations, rates, counts and texts from outside."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execution_tracker.pairing import hashable
+from execution_tracker.payloads import json_safe
+from execution_tracker.persistence import names_of
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
+    from execution_tracker.metrics import Metrics
+    from execution_tracker.pairing import Record
+
+UNKNOWN = "-"
+NO_NAME = "A run without a name"
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+
+
+# --- numbers ---
+
+
+def duration(seconds: Any) -> str:
+    """Return a time as a person would say it.
+
+    >>> [duration(seconds) for seconds in (1e-7, 0.00123, 3.4, 125, 3 * 86400 + 7200, "soon")]
+    ['100 ns', '1.2 ms', '3.4 s', '2 min 5 s', '3 d 2 h', '-']
+    """
+    try:
+        seconds = float(seconds) if type(seconds) in (float, int) else float("nan")
+    except OverflowError:
+        return UNKNOWN
+    if not isfinite(seconds):
+        return UNKNOWN
+    if seconds < 0:  # edited by hand
+        return f"-{duration(-seconds)}"
+    if seconds == 0:
+        return "0 s"
+    if seconds < 1:
+        if (whole := round(seconds * 1e9)) < 1000:
+            return f"{whole} ns"
+        for factor, unit in ((1e6, "µs"), (1e3, "ms")):
+            if round(seconds * factor) < 1000:
+                return f"{_three_digits(seconds * factor)} {unit}"
+    if round(seconds, 1) < _MINUTE:
+        return f"{seconds:.1f} s"
+    if (whole := round(seconds)) < _HOUR:
+        return _two_units(whole, _MINUTE, "min", "s")
+    if (whole := round(seconds / _MINUTE)) * _MINUTE < _DAY:
+        return _two_units(whole, 60, "h", "min")
+    days = seconds / _DAY
+    if days >= 100:
+        return f"{days:,.0f} d" if days < 1e6 else f"{days:.0e} d"
+    return _two_units(round(seconds / _HOUR), 24, "d", "h")
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.1f}" if round(value, 1) < 100 else f"{value:.0f}"
+
+
+def _two_units(whole: int, size: int, unit: str, smaller: str) -> str:
+    large, small = divmod(whole, size)
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
+
+
+def rate(per_second: float) -> str:
+    """Return how often something happens, in the unit that makes it a number to read.
+
+    >>> rate(1234.5), rate(0.25), rate(0.0)
+    ('1,234/s', '15.0/min', '-')
+    """
+    for factor, unit in ((1, "s"), (60, "min"), (_HOUR, "h"), (_DAY, "d")):
+        if per_second * factor >= 1:
+            per_unit = per_second * factor
+            return f"{per_unit:.1f}/{unit}" if round(per_unit, 1) < 100 else f"{per_unit:,.0f}/{unit}"
+    return UNKNOWN
+
+
+def percentage(part: float) -> str:
+    """Return a fraction as a percentage that is zero only if the fraction is.
+
+    >>> percentage(0.625), percentage(0.0004), percentage(0.0)
+    ('62%', '<1%', '0%')
+    """
+    return "<1%" if 0 < part < 0.01 else f"{part:.0%}"
+
+
+def times(ratio: float) -> str:
+    """Return a ratio of two times.
+
+    >>> times(0.5), times(1234.5)
+    ('0.50x', '1,234x')
+    """
+    return f"{ratio:.2f}x" if ratio < 100 else f"{ratio:,.0f}x" if ratio < 1e7 else f"{ratio:.0e}x"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a count with its noun.
+
+    >>> counted(1, "execution"), counted(1200, "execution")
+    ('1 execution', '1,200 executions')
+    """
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+# --- texts from outside ---
+
+
+def printable(text: str, limit: int = 200) -> str:
+    r"""Return a text on one line, without a character that moves the cursor or turns the direction of reading.
+
+    >>> print(printable("two\nlines \x1b[31m"))
+    two\nlines \x1b[31m
+    """
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}…{text[-(limit - limit // 2 - 1) :]}"
+    if text.isprintable():
+        return text
+    return "".join(map(_harmless, text))
+
+
+def _harmless(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character in "\u200c\u200d":  # joiners: terminals, and rich, do not agree on how wide the joined are
+        return ""
+    if character in "\u00a0\u202f\u3000":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def name_of(routine_id: Any) -> str:
+    """Return the text that a file has for an id, to print."""
+    return printable(routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None}))))
+
+
+def text_of(value: Any, limit: int = 200) -> str:
+    """Return any value as a text on one line, its spaces and newlines as single spaces, to print."""
+    text = value if type(value) is str else "" if value is None else str(json_safe(value))
+    return printable(" ".join(text[:10_000].split()), limit)
+
+
+# --- what there is to say ---
+
+
+def headline(metrics: Metrics) -> dict[str, str]:
+    """Return the numbers of the whole run, by their labels."""
+    return {
+        "Duration": duration(metrics["wall_time"] or None),
+        "Executions": f"{metrics['total_executions']:,}",
+        "Failed": f"{metrics['failed']:,}",
+        "Running": f"{metrics['running']:,}",
+        "Throughput": rate(metrics["throughput"]),
+        "Peak concurrency": f"{metrics['peak_concurrency']:,}",
+    }
+
+
+def by_total_time(metrics: Metrics) -> list[tuple[str, Metrics]]:
+    """Return the names of the routines and their performances, those that took most first."""
+    routines: list[tuple[str, Metrics]] = list(metrics["routines"].items())
+    routines.sort(key=lambda item: (item[1]["total_execution_time"], item[1]["total_executions"]), reverse=True)
+    return [(printable(name), performance) for name, performance in routines]
+
+
+def time_of(performance: Metrics, which: str) -> str:
+    """Return one of the times of a routine, unknown if none of its executions ended."""
+    if not performance["total_execution_time"]:
+        return UNKNOWN
+    return duration(performance[f"{which}_execution_time"])
+
+
+def share_of(performance: Metrics, metrics: Metrics) -> float:
+    """Return the part of all execution time that one routine took, 0 to 1."""
+    total = metrics["total_execution_time"]
+    part: float = performance["total_execution_time"] / total if total else 0.0
+    return min(max(part, 0.0), 1.0)
+
+
+class Failures(NamedTuple):
+    """The failed executions of one routine that have the same message."""
+
+    routine: str
+    message: str
+    executions: int
+
+
+def failures(run: Snapshot) -> list[Failures]:
+    """Return what failed and why, the most frequent first."""
+    names = names_of(run)
+    counts: dict[tuple[str, str], int] = {}
+    for routine_id, records in run.executions.items():
+        for record in records:
+            if is_failed(record):
+                group = names[routine_id], text_of(record.get("error")) or "no message"
+                counts[group] = counts.get(group, 0) + 1
+    groups = [Failures(printable(routine), message, count) for (routine, message), count in counts.items()]
+    return sorted(groups, key=lambda group: group.executions, reverse=True)
+
+
+def is_failed(record: Record) -> bool:
+    """Tell whether the metrics count this execution as failed, whatever its status is."""
+    status = record.get("status")
+    return isinstance(status, str) and status == "failed"
+
+
+def missing(metrics: Metrics) -> list[str]:
+    """Return sentences on what these numbers do not tell, none if they tell all."""
+    sentences = []
+    if metrics["running"]:
+        running = [(name, of["running"]) for name, of in metrics["routines"].items() if of["running"]]
+        running.sort(key=lambda item: item[1], reverse=True)
+        named = [f"{printable(name, 40)} ({count:,})" for name, count in running[:5]]
+        more = [f"{len(running) - 5:,} more"] if len(running) > 5 else []
+        sentences.append(f"Still running, so without a time: {', '.join(named + more)}.")
+    if metrics["dropped_executions"] or metrics["dropped_events"]:
+        executions = counted(metrics["dropped_executions"], "execution")
+        events = counted(metrics["dropped_events"], "event")
+        sentences.append(
+            f"Dropped to bound the memory: {executions} and {events}. They count in all but medians, p95 "
+            "and what follows from single records."
+        )
+    if metrics["unmatched_ends"]:
+        sentences.append(f"Without a start, so not recorded: {counted(metrics['unmatched_ends'], 'end')}.")
+    return sentences
+
+
+# --- two runs compared ---
+
+
+def slower(rows: list[dict[str, Any]], max_slowdown: float) -> list[dict[str, Any]]:
+    """Return the rows of a comparison whose median grew beyond so many times, the worst first."""
+    return [row for row in worst_first(rows) if (row["ratio"]["median_execution_time"] or 0) > max_slowdown]
+
+
+def worst_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a comparison by how much their medians grew; those without a ratio come last."""
+    return sorted(rows, key=lambda row: row["ratio"]["median_execution_time"] or 0, reverse=True)

@@ -1,0 +1,363 @@
+"""What the terminal shows of a run: the same text every time, whatever the run holds."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from runs import event, execution, run, story
+
+from execution_tracker import ExecutionTracker
+from execution_tracker.analysis import compare
+from execution_tracker.report import _summary as summary
+from execution_tracker.report.terminal import print_comparison, print_report
+
+STORY = """\
+nightly
+
+  Duration  Executions  Failed  Running  Throughput  Peak concurrency
+3 min 10 s           8       1        1     2.2/min                 3
+
+Routine  Count  Failed     Median        p95      Total  Share
+load         2       0  2 min 4 s  2 min 4 s  2 min 4 s    65%  ━━━━━━━━━━
+parse        3       1     750 ms     53.8 s  1 min 1 s    32%  ━━━━━
+fetch        3       0      1.8 s      2.9 s      6.2 s     3%  ━
+
+Critical path: 3 min 10 s, 1 min 4 s of it waiting
+Step  Routine     Waited       Took
+   1  fetch                   3.0 s  ━
+   2  parse       250 ms     750 ms  ━
+   3  load     1 min 4 s  2 min 4 s  ╌╌╌╌╌━━━━━━━━━━━
+
+Longest waits, from an event to the start that it led to
+From   Event    To     Count      Median    Longest
+parse  parsed   load       2  1 min 34 s  2 min 5 s
+fetch  fetched  parse      3       1.2 s      2.2 s
+
+Failures
+Count  Routine  Message
+    1  parse    SyntaxError: unexpected end of file in b.csv, line 12
+
+Still running, so without a time: load (1).
+Without a start, so not recorded: 1 end.
+"""
+
+
+def console(width: int = 80, **options: Any) -> Console:
+    settings: dict[str, Any] = {"force_terminal": False, "no_color": False, "legacy_windows": False, "_environ": {}}
+    return Console(file=io.StringIO(), width=width, **settings | options)
+
+
+def printed(tracker: ExecutionTracker, width: int = 80, **options: Any) -> str:
+    """Return the report without the spaces that fill its lines."""
+    to = console(width, **options)
+    print_report(tracker, to)
+    return without_padding(to)
+
+
+def compared(before: ExecutionTracker, after: ExecutionTracker, max_slowdown: float | None = None) -> str:
+    to = console()
+    print_comparison(compare(before, after), max_slowdown, to)
+    return without_padding(to)
+
+
+def without_padding(to: Console) -> str:
+    assert isinstance(to.file, io.StringIO)
+    return re.sub(" +$", "", to.file.getvalue(), flags=re.MULTILINE)
+
+
+def widest(text: str) -> int:
+    return max(map(cell_len, text.split("\n")))
+
+
+# --- a run as it prints ---
+
+
+def test_the_story_of_a_run_prints_as_it_always_did() -> None:
+    assert printed(story()) == STORY
+
+
+def test_a_report_leaves_the_tracker_as_it_is() -> None:
+    tracker = story()
+    before = tracker.serialize()
+    printed(tracker)
+    assert tracker.serialize() == before
+    assert not tracker._live
+    assert tracker.performance_metrics == {}
+
+
+def test_there_is_colour_in_a_terminal_and_none_elsewhere_or_with_no_color(capsys: Any) -> None:
+    print_report(story())
+    assert "\x1b" not in capsys.readouterr().out
+    assert "\x1b[36m" in printed(story(), force_terminal=True, color_system="standard")
+    without = printed(story(), force_terminal=True, color_system="standard", no_color=True)
+    assert not re.search(r"\x1b\[[\d;]*3[0-7]", without)
+
+
+def test_a_console_that_knows_ascii_only_gets_bars_in_ascii() -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    print_report(story(), Console(file=file, width=80, _environ={}))
+    file.flush()
+    assert b"65%  ==========\n" in re.sub(b" +\n", b"\n", file.buffer.getvalue())  # type: ignore[attr-defined]
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_all_names() -> None:
+    text = printed(story(), width=48)
+    assert widest(text) <= 48
+    assert "Throughput        2.2/min" in text
+    assert "parse        3       1  1 min 1 s    32%\n" in text
+    assert "p95" not in text
+    assert "━" not in text
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 79, 80, 300])
+def test_no_width_of_a_terminal_breaks_a_report(width: int) -> None:
+    assert widest(printed(story(), width)) <= width
+
+
+def test_failures_with_the_same_message_are_one_line_with_their_count() -> None:
+    failed = [execution("load", second, second + 1, "TimeoutError: no answer") for second in range(980)]
+    others = [execution("load", second, second + 1, f"KeyError: {second}") for second in range(20)]
+    text = printed(run(others + failed))
+    assert "  980  load     TimeoutError: no answer\n    1  load     KeyError: 0\n" in text
+    assert text.endswith("KeyError: 6\n… and 13 more failures\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(None, "no message"), ("", "no message"), (["a", 1], "['a', 1]"), ({"code": 5}, "{'code': 5}"), (7, "7")],
+)
+def test_a_failure_without_a_text_is_shown_all_the_same(error: Any, message: str) -> None:
+    record = {**execution("load", 0, 1), "status": "failed", "error": error}
+    assert f"    1  load     {message}\n" in printed(run([record]))
+
+
+def test_dropped_records_are_named_and_their_failures_counted() -> None:
+    tracker = ExecutionTracker("long", max_records=1)
+    for _ in range(4):
+        tracker.record_routine_start("load")
+        tracker.record_routine_end("load", "failed", error="boom")
+        tracker.record_event("load", "done")
+    text = printed(tracker)
+    assert "    1  load     boom\n… and 3 more failures\n" in text
+    assert "Dropped to bound the memory: 3 executions and 3 events." in text
+
+
+def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
+    executions = [execution(f"step {n}", 10 * n, 10 * n + (9 if n % 10 == 3 else 1)) for n in range(100)]
+    events = [event(f"step {n}", 10 * n + 1, f"step {n + 1}") for n in range(99)]
+    path = printed(run(executions, events)).split("Critical path: ")[1].split("\n\n")[0].splitlines()
+    assert path[0] == "16 min 31 s, 14 min 51 s of it waiting"
+    numbers = [int(line.split()[0]) for line in path[2:-1]]
+    assert numbers == sorted(numbers)
+    assert set(range(4, 101, 10)) < set(numbers)
+    assert path[-1] == "… and 88 more steps that took less"
+
+
+# --- runs that are none to write home about ---
+
+
+def test_an_empty_run_says_so() -> None:
+    assert printed(ExecutionTracker()) == "A run without a name\n\nNothing was recorded.\n"
+
+
+def test_a_run_of_one_running_execution_shows_no_times() -> None:
+    text = printed(run([execution("load", 0, None)]))
+    assert "       -           1       0        1           -                 1\n" in text
+    assert "load         1       0       -    -      -     0%\n" in text
+    assert "Critical" not in text
+    assert text.endswith("Still running, so without a time: load (1).\n")
+
+
+def test_a_run_of_events_alone_shows_its_headline() -> None:
+    assert "Executions" in printed(run([], [event("a", 1, "b")]))
+
+
+def test_ten_thousand_routines_and_a_thousand_failures_stay_readable() -> None:
+    name = "package.module_{}.a_routine_with_a_rather_long_name_{}".format
+    executions = [execution(name(n, n), n, n + 1, f"boom {n}" if n % 10 == 0 else None) for n in range(10_000)]
+    events = [event(name(n, n), n + 0.5, name(n + 1, n + 1)) for n in range(9_999)]
+    text = printed(run(executions, events))
+    assert widest(text) <= 80
+    assert text.count("\n") < 80
+    assert "… and 9,980 more routines, 2 h 46 min in total\n" in text
+    assert "… and 992 more failures\n" in text
+    assert re.search(r"^package\.mod\S*…\S*name_0 ", text, flags=re.MULTILINE)  # both ends of it
+
+
+def test_names_and_times_that_are_none_to_expect_are_printed_as_they_are() -> None:
+    text = printed(
+        run(
+            [
+                {**execution("<script>alert(1)</script>", 0, 1), "execution_time": 1e-7},
+                execution("[bold]x[/bold]", 0, 3 * 86_400, "[red]no[/red] :smile: \x1b[31m\u202etxt\x07"),
+                execution("two\nlines", 0, 100),
+                execution("🎉 party", 0, 3_600),
+            ],
+            flow_id="[/nonsense] \x9b2J",
+        ),
+        width=120,
+    )
+    assert text.startswith("[/nonsense] \\x9b2J\n")
+    assert re.search(r"^<script>alert\(1\)</script> +1 +0 +100 ns +100 ns +100 ns +<1%", text, flags=re.MULTILINE)
+    assert re.search(r"^\[bold\]x\[/bold\] +1 +1 +3 d +3 d +3 d +99%", text, flags=re.MULTILINE)
+    assert re.search(r"^two\\nlines +1 +0 +1 min 40 s", text, flags=re.MULTILINE)
+    assert re.search(r"^🎉 party +1 +0 +1 h +1 h ", text, flags=re.MULTILINE)
+    assert "[red]no[/red] :smile: \\x1b[31m\\u202etxt\\x07\n" in text
+
+
+HOSTILE = st.one_of(
+    st.text(),
+    st.text(
+        alphabet="\x00\x07\x08\t\n\r\x1b[]/mJ;\x9b\u200d\u200e\u202e\u2028\u2066\ufe0f\ud800🎉👩é\u0301ラ\U0001f1e9"
+    ),
+    st.text(min_size=60, max_size=300),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@example("", "", "\u200d\u200d\u309b", 11)  # rich cannot measure it
+@given(HOSTILE, HOSTILE, HOSTILE, st.integers(10, 100))
+def test_no_text_of_a_run_becomes_markup_a_control_sequence_or_a_line_that_is_too_long(
+    name: str, other: str, message: Any, width: int
+) -> None:
+    tracker = run(
+        [execution(name, 0, 1, message), execution(other, 2, 5)], [event(name, 1, other, message)], flow_id=message
+    )
+    for text in (printed(tracker, width), compared(tracker, run([execution(name, 0, 3)]), 1.5)):
+        assert widest(text) <= max(width, 80)
+        assert all(character == "\n" or character.isprintable() for character in text)
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.lists(st.none()))
+
+
+def edited(record: dict[str, Any]) -> Any:
+    return st.dictionaries(st.sampled_from(list(record)), JUNK)
+
+
+@settings(deadline=None, max_examples=50)
+@given(edited(execution("a", 0, 1)), edited(event("a", 0)))
+def test_records_that_were_edited_by_hand_are_shown_as_far_as_they_go(record: Any, at_event: Any) -> None:
+    tracker = run([])
+    executions = {"a": [{**execution("a", 1, 2, "boom"), **record}, record], "b": [execution("b", 3, 4)]}
+    events = [{**event("a", 1.5, "b"), **at_event}, at_event, event("a", 2, "b")]
+    tracker.deserialize({"flow_id": record.get("status"), "routine_executions": executions, "event_flow": events})
+    assert widest(printed(tracker)) <= 80
+
+
+# --- two runs ---
+
+
+def test_a_comparison_puts_the_worst_slowdown_first_and_ends_with_a_verdict() -> None:
+    before = run(
+        [execution("old", 0, 1), execution("same", 0, 1), execution("faster", 0, 2), execution("slower", 0, 1)]
+    )
+    after = run(
+        [execution("same", 0, 1), execution("new", 0, 1), execution("faster", 0, 1), execution("slower", 0, 2.31)]
+    )
+    assert compared(before, after, 1.5) == (
+        "Routine  Count before  after  Median before  after  Ratio  p95 ratio\n"
+        "slower              1      1          1.0 s  2.3 s  2.31x      2.31x\n"
+        "same                1      1          1.0 s  1.0 s  1.00x      1.00x\n"
+        "faster              1      1          2.0 s  1.0 s  0.50x      0.50x\n"
+        "old                 1                 1.0 s          gone\n"
+        "new                        1                 1.0 s    new\n"
+        "\n"
+        "Medians that grew beyond 1.5 times: slower (2.31x).\n"
+    )
+    assert compared(before, after, 3).endswith("\n\nNo routine's median grew beyond 3 times.\n")
+    assert compared(before, after).endswith("new\n")
+
+
+def test_a_comparison_of_ten_thousand_routines_stays_readable() -> None:
+    before = run([execution(f"routine {n}", 0, 1) for n in range(10_000)])
+    after = run([execution(f"routine {n}", 0, 2) for n in range(10_000)])
+    text = compared(before, after, 1.5)
+    assert text.count("\n") < 50
+    assert "… and 9,960 more routines" in text
+    assert text.endswith(" 9,995 more.\n")
+
+
+def test_runs_without_an_execution_compare_as_such() -> None:
+    assert compared(ExecutionTracker(), ExecutionTracker()) == "Neither run has an execution.\n"
+    running = run([execution("a", 0, None)])
+    assert "a                   1      1              -      -      -          -\n" in compared(running, running, 2)
+
+
+# --- words and numbers ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (1e-10, "0 ns"),
+        (1e-7, "100 ns"),
+        (9.996e-7, "1.0 µs"),
+        (99.94e-6, "99.9 µs"),
+        (99.96e-6, "100 µs"),
+        (999.4e-6, "999 µs"),
+        (999.6e-6, "1.0 ms"),
+        (0.9996, "1.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min"),
+        (125.4, "2 min 5 s"),
+        (3599.6, "1 h"),
+        (86_399, "1 d"),
+        (3 * 86_400 + 7_300, "3 d 2 h"),
+        (400 * 86_400, "400 d"),
+        (1e300, "1e+295 d"),
+        (-0.5, "-500 ms"),
+        (float("nan"), "-"),
+        (float("inf"), "-"),
+        (10**400, "-"),
+        (True, "-"),
+        (None, "-"),
+        ("3", "-"),
+    ],
+)
+def test_a_duration_reads_well_at_every_magnitude(seconds: Any, text: str) -> None:
+    assert summary.duration(seconds) == text
+
+
+@given(st.floats(1e-9, 1e9))
+def test_a_duration_takes_eleven_characters_at_most(seconds: float) -> None:
+    text = summary.duration(seconds)
+    assert len(text) <= 11
+    assert not re.search(r"\b(1000 (ns|µs|ms)|60 min|24 h|60(\.0)? s)\b", text)
+
+
+@given(st.text())
+def test_a_printable_text_is_one_line_and_bounded(text: str) -> None:
+    shown = summary.printable(text, 50)
+    assert "\n" not in shown
+    assert "\x1b" not in shown
+    assert len(shown) <= 50 * len("\\U0010ffff")
+    if text.isprintable() and len(text) <= 50:
+        assert shown == text
+
+
+def test_without_rich_the_error_names_the_extra() -> None:
+    program = """
+import sys
+sys.modules["rich"] = sys.modules["rich.cells"] = None
+from execution_tracker import TrackerError
+try:
+    import execution_tracker.report.terminal
+except TrackerError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (
+        "a report in the terminal needs rich: pip install 'execution-tracker[cli]'\n",
+        "",
+    )
