@@ -269,3 +269,20 @@ class ExecutionTracker(Recording, Serializable):
         tracker = cls()
         tracker._take_over(files.read_run(path))
         return tracker
+
+    def __repr__(self) -> str:
+        try:
+            from execution_tracker.report import notebook
+
+            return notebook.short_text(self)
+        except Exception:  # not made entirely, or the interpreter shuts down
+            return object.__repr__(self)
+
+    def _repr_html_(self) -> str | None:
+        """Show the run in a notebook."""
+        try:
+            from execution_tracker.report import notebook
+
+            return notebook.html_text(self)
+        except Exception:
+            return None  # the notebook shows the repr

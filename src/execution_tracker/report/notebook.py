@@ -1,0 +1,124 @@
+"""A tracker as a line of text, and as HTML in a notebook."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from execution_tracker import metrics
+from execution_tracker.report import _summary as summary
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
+    from execution_tracker.tracker import ExecutionTracker
+
+_MAX_ROUTINES = 20
+_PATIENCE_S = 0.05
+
+# Styles stand in each element, since notebooks drop style sheets. Colours are the notebook's own, dark or light.
+_NUMBER = "text-align:right;padding:2px 12px 2px 0;font-variant-numeric:tabular-nums;white-space:nowrap"
+_TEXT = "text-align:left;padding:2px 12px 2px 0;overflow-wrap:anywhere"
+_LABEL = "font-weight:normal;opacity:0.65;"
+_RED = "#d64545"
+_BLUE = "#4a90c2"
+
+
+def short_text(tracker: ExecutionTracker) -> str:
+    """Return the line that ``repr`` gives: the name of the run and its counts.
+
+    It may be wanted anywhere, even by a logger whose lock another thread waits for in the middle of a fold. So this
+    waits for a fold only briefly; then it tells of what is folded so far.
+
+    >>> from execution_tracker import ExecutionTracker
+    >>> ExecutionTracker("nightly")
+    <ExecutionTracker 'nightly': 0 executions, 0 failed, 0 running, 0 events>
+    """
+    lock = tracker._lock
+    is_mine = lock._is_owned()  # asked for in the middle of a fold of this thread
+    try:
+        may_fold = is_mine or lock.acquire(timeout=_PATIENCE_S)
+        run = tracker._snapshot() if may_fold else tracker._fold.snapshot()
+    finally:
+        if not is_mine and lock._is_owned():  # also if Ctrl-C came as soon as it was acquired
+            lock.release()
+    return f"<{type(tracker).__name__} {summary.printable(repr(tracker.flow_id), 60)}: {_counts(run)}>"
+
+
+def _counts(run: Snapshot) -> str:
+    statuses = [record.get("status") for records in run.executions.values() for record in records]
+    executions, failed, running = len(statuses), _count(statuses, "failed"), _count(statuses, "running")
+    for dropped in run.dropped.routines.values():
+        counts = dropped["status_counts"]
+        executions += sum(counts.values())
+        failed += counts.get("failed", 0)
+        running += counts.get("running", 0)
+    events = summary.counted(len(run.events) + run.dropped.events, "event")
+    return f"{summary.counted(executions, 'execution')}, {failed:,} failed, {running:,} running, {events}"
+
+
+def _count(statuses: list[Any], wanted: str) -> int:
+    return sum(isinstance(status, str) and status == wanted for status in statuses)
+
+
+def html_text(tracker: ExecutionTracker) -> str:
+    """Return the headline of a run and its routines by total time as HTML that needs nothing else.
+
+    >>> from execution_tracker import ExecutionTracker
+    >>> "&lt;b&gt;" in html_text(ExecutionTracker("<b>"))
+    True
+    """
+    numbers = metrics.run_metrics(tracker.flow_id, tracker._snapshot())
+    parts = [
+        f'<div style="font-weight:bold">{escape(summary.text_of(tracker.flow_id) or summary.NO_NAME)}</div>',
+        _headline(numbers),
+        _routines(summary.by_total_time(numbers), numbers),
+        *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in summary.missing(numbers)),
+    ]
+    return f'<div style="max-width:60em">{"".join(parts)}</div>'
+
+
+def _headline(numbers: dict[str, Any]) -> str:
+    facts = summary.headline(numbers)
+    red = f";color:{_RED}" if numbers["failed"] else ""
+    cells = [
+        _cell(fact, "td", f"{_NUMBER};font-weight:bold{red if label == 'Failed' else ''}")
+        for label, fact in facts.items()
+    ]
+    return _table([[_cell(label, "th", _LABEL + _NUMBER) for label in facts], cells])
+
+
+def _routines(routines: list[tuple[str, dict[str, Any]]], numbers: dict[str, Any]) -> str:
+    if not routines:
+        return "<div>No execution was recorded.</div>"
+    headers = ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
+    rows = [[_cell(header, "th", _LABEL + (_NUMBER if header != "Routine" else _TEXT)) for header in headers]]
+    for name, routine in routines[:_MAX_ROUTINES]:
+        times = [summary.time_of(routine, which) for which in ("median", "p95", "total")]
+        red = f";color:{_RED}" if routine["failed"] else ""
+        part = summary.share_of(routine, numbers)
+        rows.append(
+            [
+                _cell(name, "td", _TEXT),
+                _cell(f"{routine['total_executions']:,}", "td", _NUMBER),
+                _cell(f"{routine['failed']:,}", "td", _NUMBER + red),
+                *(_cell(time, "td", _NUMBER) for time in times),
+                _cell(summary.percentage(part), "td", f"{_NUMBER};{_bar(part)}"),
+            ]
+        )
+    more = len(routines) - _MAX_ROUTINES
+    return _table(rows) + (f"<div>… and {more:,} more</div>" if more > 0 else "")
+
+
+def _bar(part: float) -> str:
+    """Return the style of a cell with a line below its text, as long as the part."""
+    return f"background:linear-gradient({_BLUE},{_BLUE}) left bottom/{part:.0%} 2px no-repeat;min-width:6em"
+
+
+def _cell(text: str, tag: str, style: str) -> str:
+    return f'<{tag} style="{style}">{escape(text)}</{tag}>'
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = "".join(f'<tr style="background:none">{"".join(row)}</tr>' for row in rows)
+    style = "border-collapse:collapse;border:none;margin:8px 0;color:inherit;font-size:inherit"
+    return f'<table style="{style}">{lines}</table>'
