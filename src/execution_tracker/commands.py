@@ -1,0 +1,165 @@
+"""The commands of ``execution-tracker``. Needs click; :mod:`execution_tracker.cli` is the way in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from math import isfinite
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from execution_tracker import ExecutionTracker, __version__, analysis, metrics
+from execution_tracker.errors import TrackerError
+from execution_tracker.payloads import json_safe
+from execution_tracker.report import _summary as summary
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_CHUNK = 1_000_000
+_LARGE = 4_000_000  # bytes; reading less takes no time to speak of
+
+_run_argument = click.argument("run", type=click.Path(allow_dash=True))
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+
+
+@click.group(no_args_is_help=False)
+@click.version_option(__version__, prog_name="execution-tracker")
+def commands() -> None:
+    """See what a recorded run did.
+
+    A run is a file that ExecutionTracker.save wrote, plain or compressed, or - for standard input.
+
+    \b
+    Example:
+      execution-tracker report run.json.gz
+
+    Exit codes: 0; 1 if a routine got slower than it may; 2 for a bad file or a bad call.
+
+    \b
+    Tab completes commands, options and files after one of
+      eval "$(_EXECUTION_TRACKER_COMPLETE=bash_source execution-tracker)"
+      eval "$(_EXECUTION_TRACKER_COMPLETE=zsh_source execution-tracker)"
+      _EXECUTION_TRACKER_COMPLETE=fish_source execution-tracker | source
+    """
+
+
+@commands.command()
+@_run_argument
+@_json_option
+def report(run: str, as_json: bool) -> None:
+    """Tell what a run did, what was slow, and what failed.
+
+    \b
+    Examples:
+      execution-tracker report run.json.gz
+      execution-tracker report run.json --json | jq .critical_path
+    """
+    tracker = _load(run)
+    if as_json:
+        _print_json(_report_data(tracker))
+    else:
+        from execution_tracker.report.terminal import print_report
+
+        print_report(tracker)
+
+
+def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
+    run = tracker._snapshot()
+    failed = [
+        {key: record.get(key) for key in ("routine_id", "start_time", "end_time", "execution_time", "error")}
+        for records in run.executions.values()
+        for record in records
+        if summary.is_failed(record)
+    ]
+    return {
+        "metrics": metrics.run_metrics(tracker.flow_id, run),
+        "critical_path": list(map(json_safe, analysis.critical_path(tracker))),
+        "event_edges": list(map(json_safe, analysis.event_edges(tracker))),
+        "failures": list(map(json_safe, failed)),
+    }
+
+
+@commands.command()
+@click.argument("before", type=click.Path(allow_dash=True))
+@click.argument("after", type=click.Path(allow_dash=True))
+@click.option(
+    "--max-slowdown",
+    type=float,
+    metavar="X",
+    help="Exit with 1 if the median of a routine grew beyond X times.",
+)
+@_json_option
+def compare(before: str, after: str, max_slowdown: float | None, as_json: bool) -> int:
+    """Tell which routines got slower or faster from one run to another.
+
+    \b
+    Examples:
+      execution-tracker compare last-week.json.gz today.json.gz
+      execution-tracker compare main.json branch.json --max-slowdown 1.5
+    """
+    if before == after == "-":
+        raise click.UsageError("Only one of the runs can be standard input.")
+    if max_slowdown is not None and not (max_slowdown > 0 and isfinite(max_slowdown)):
+        raise click.BadParameter("expected a number above 0, as in 1.5.", param_hint="'--max-slowdown'")
+    rows = analysis.compare(_load(before), _load(after))
+    slower = [] if max_slowdown is None else summary.slower(rows, max_slowdown)
+    if as_json:
+        names = [row["routine_id"] for row in slower]
+        _print_json({"routines": list(map(json_safe, rows)), "max_slowdown": max_slowdown, "slower": names})
+    else:
+        from execution_tracker.report.terminal import print_comparison
+
+        print_comparison(rows, max_slowdown)
+    return 1 if slower else 0
+
+
+def _load(run: str) -> ExecutionTracker:
+    """Return the run in a file, or on standard input if the name is ``-``."""
+    name = "<stdin>" if run == "-" else run
+    try:
+        if run != "-":
+            with open(run, "rb") as file:
+                return _tracker_of(file, name)
+        if sys.stdin is None:
+            raise click.ClickException(f"{name}: it is closed")
+        return _tracker_of(sys.stdin.buffer, name)
+    except OSError as error:
+        raise click.ClickException(f"{name}: {error.strerror or error}") from error
+
+
+def _tracker_of(file: IO[bytes], name: str) -> ExecutionTracker:
+    """Return the run in an open file, with a progress bar if it is large and somebody watches standard error."""
+    from execution_tracker import files
+
+    tracker = ExecutionTracker()
+    size = os.stat(name).st_size if os.path.isfile(name) else 0
+    if size < _LARGE or sys.stderr is None or not sys.stderr.isatty():
+        tracker._take_over(files.run_in(file.read(), name))
+        return tracker
+    with _progress() as progress:
+        task = progress.add_task("Reading", total=size)
+        content = bytearray()
+        while chunk := file.read(_CHUNK):
+            content += chunk
+            progress.update(task, completed=len(content))
+        progress.update(task, description="Checking", total=None)
+        progress.refresh()  # from here on the parser leaves no time to others
+        tracker._take_over(files.run_in(bytes(content), name))
+    return tracker
+
+
+def _progress() -> Progress:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    except ModuleNotFoundError as error:
+        raise TrackerError("the progress bar needs rich: pip install 'execution-tracker[cli]'") from error
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    click.echo(json.dumps(data, allow_nan=False, indent=2))

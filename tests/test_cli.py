@@ -1,0 +1,384 @@
+"""The command line as shells and people use it: what it prints, how it exits, and how it ends early."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import event, execution, run, story
+
+from execution_tracker import ExecutionTracker, __version__, cli
+from execution_tracker.commands import commands
+
+COMMAND = [sys.executable, "-m", "execution_tracker"]
+
+
+def call(*arguments: str | Path, stdin: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, timeout=120, **options)
+
+
+def invoke(capsys: Any, monkeypatch: Any, *arguments: str | Path) -> tuple[int, str, str]:
+    """Call the command line in this process, and return its exit code, output and complaints."""
+    monkeypatch.setattr(sys, "argv", ["execution-tracker", *map(str, arguments)])
+    usual = signal.getsignal(signal.SIGPIPE)
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+    finally:
+        signal.signal(signal.SIGPIPE, usual)
+    out, err = capsys.readouterr()
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code, out, err
+
+
+@pytest.fixture
+def call_here(capsys: Any, monkeypatch: Any) -> Any:
+    monkeypatch.setenv("COLUMNS", "80")
+    return lambda *arguments: invoke(capsys, monkeypatch, *arguments)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.json"
+    story().save(path)
+    return path
+
+
+# --- report ---
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz", "packed.json"])
+def test_report_prints_what_a_file_holds_packed_or_not(call_here: Any, tmp_path: Path, name: str) -> None:
+    story().save(tmp_path / "run.json")
+    story().save(tmp_path / "run.json.gz")
+    shutil.copy(tmp_path / "run.json.gz", tmp_path / "packed.json")
+    code, out, err = call_here("report", tmp_path / name)
+    assert (code, err) == (0, "")
+    assert out.startswith("nightly\n\n  Duration  Executions")
+    assert "Critical path: 3 min 10 s" in out
+    assert "\x1b" not in out
+
+
+def test_report_reads_standard_input_and_names_it_where_that_is_no_run(file: Path) -> None:
+    done = call("report", "-", stdin=gzip.compress(file.read_bytes()))
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"nightly\n")
+    done = call("report", "-", stdin=b'{"routine_executions": {"a": [5]}, "event_flow": []}')
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b"<stdin>: routine_executions['a'][0]: expected an object, found a number\n"
+
+
+def test_report_as_json_tells_programs_all_of_it(call_here: Any, file: Path) -> None:
+    code, out, err = call_here("report", file, "--json")
+    data = json.loads(out, parse_constant=pytest.fail)
+    assert (code, err) == (0, "")
+    assert list(data) == ["metrics", "critical_path", "event_edges", "failures"]
+    assert data["metrics"]["total_executions"] == 8
+    assert [step["routine_id"] for step in data["critical_path"]] == ["fetch", "parse", "load"]
+    assert [edge["count"] for edge in data["event_edges"]] == [3, 2]
+    assert data["failures"] == [
+        {
+            "routine_id": "parse",
+            "start_time": "2026-01-31T12:00:04.500000+00:00",
+            "end_time": "2026-01-31T12:00:05.250000+00:00",
+            "execution_time": 0.75,
+            "error": "SyntaxError: unexpected end of file\n  in b.csv, line 12",
+        }
+    ]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(JSON, st.dictionaries(st.sampled_from(list(execution("a", 0, 1))), JSON), JSON, JSON)
+def test_json_output_is_json_whatever_the_file_holds(flow_id: Any, record: Any, source: Any, status: Any) -> None:
+    run_data = {
+        "flow_id": flow_id,
+        "routine_executions": {"a": [{**execution("a", 0, 1), **record}, {**execution("a", 2, 3), "status": status}]},
+        "event_flow": [event(source, 0.5, "a", record)],
+    }
+    for arguments in (["report", "-", "--json"], ["report", "-"]):
+        result = CliRunner().invoke(commands, arguments, input=json.dumps(run_data).encode())
+        assert result.exception is None
+        assert "\x1b" not in result.output
+        if "--json" in arguments:
+            json.loads(result.output, parse_constant=pytest.fail)
+
+
+# --- compare ---
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> tuple[Path, Path]:
+    run([execution("fast", 0, 1), execution("slow", 0, 1)]).save(tmp_path / "before.json")
+    run([execution("fast", 0, 1), execution("slow", 0, 2)]).save(tmp_path / "after.json.gz")
+    return tmp_path / "before.json", tmp_path / "after.json.gz"
+
+
+def test_compare_exits_with_1_if_a_median_grew_beyond_the_limit_and_says_which(call_here: Any, two_runs: Any) -> None:
+    code, out, err = call_here("compare", *two_runs, "--max-slowdown", "1.99")
+    assert (code, err) == (1, "")
+    assert out.endswith("\n\nMedians that grew beyond 1.99 times: slow (2.00x).\n")
+    code, out, err = call_here("compare", *two_runs, "--max-slowdown", "2")
+    assert (code, err) == (0, "")
+    assert out.endswith("\n\nNo routine's median grew beyond 2 times.\n")
+    code, out, err = call_here("compare", *two_runs)
+    assert (code, err) == (0, "")
+    assert "Medians" not in out
+
+
+def test_compare_as_json_tells_programs_the_rows_and_the_verdict(call_here: Any, two_runs: Any) -> None:
+    code, out, _ = call_here("compare", *two_runs, "--json", "--max-slowdown", "1.5")
+    data = json.loads(out)
+    assert code == 1
+    assert [(row["routine_id"], row["ratio"]["median_execution_time"]) for row in data["routines"]] == [
+        ("fast", 1.0),
+        ("slow", 2.0),
+    ]
+    assert (data["max_slowdown"], data["slower"]) == (1.5, ["slow"])
+
+
+def test_compare_reads_one_of_the_two_from_standard_input(two_runs: Any) -> None:
+    before, after = two_runs
+    done = call("compare", before, "-", "--max-slowdown", "1.5", stdin=after.read_bytes())
+    assert (done.returncode, done.stderr) == (1, b"")
+    done = call("compare", "-", after, stdin=before.read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+# --- bad calls and bad files: exit 2 and one line ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "Missing command. Try 'execution-tracker --help'."),
+        (["reprot", "x"], "No such command 'reprot'."),
+        (["report"], "Missing argument 'RUN'. Try 'execution-tracker report --help'."),
+        (["report", "a", "b"], "Got unexpected extra argument (b)"),
+        (["report", "--jsn", "a"], "No such option"),
+        (["compare", "-", "-"], "Only one of the runs can be standard input."),
+        (["compare", "a", "b", "--max-slowdown", "nan"], "Invalid value for '--max-slowdown': "),
+        (["compare", "a", "b", "--max-slowdown", "inf"], "Invalid value for '--max-slowdown': "),
+        (["compare", "a", "b", "--max-slowdown", "0"], "Invalid value for '--max-slowdown': "),
+        (["compare", "a", "b", "--max-slowdown", "fast"], "Invalid value for '--max-slowdown': "),
+        (["report", "not-there.json"], "not-there.json: No such file or directory"),
+        (["report", "two\nlines\x1b[31m"], "two lines\\x1b[31m: No such file or directory"),
+        (["report", "."], ".: Is a directory"),
+        (["compare", "not-there.json", "."], "not-there.json: No such file or directory"),
+    ],
+)
+def test_a_bad_call_exits_with_2_and_one_line(call_here: Any, arguments: list[str], complaint: str) -> None:
+    code, out, err = call_here(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(complaint)
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "not JSON: "),
+        (b"no run", "not JSON: "),
+        (b"\xff\xfe\x00", "not JSON: "),
+        (b"[]", "the run: expected an object, found a list"),
+        (b'{"flow_id": "a"}', "the run: no field 'routine_executions'"),
+        (b"[" * 100_000, "nested too deep to be a run"),
+        (gzip.compress(b"{}" * 1000)[:20], "damaged gzip file: "),
+        (b"\x1f\x8b rubbish", "damaged gzip file: "),
+        (b'{"routine_executions": {"\\u001b[31m\\n": 5}, "event_flow": []}', "routine_executions['\\x1b[31m\\n']: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_a_file_that_is_no_run_exits_with_2_and_one_line(
+    call_here: Any, file: Path, content: bytes, complaint: str, command: str
+) -> None:
+    bad = file.parent / "bad.json"
+    bad.write_bytes(content)
+    code, out, err = call_here(command, *([file] if command == "compare" else []), bad)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"{bad}: {complaint}")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_may_not_be_read_exits_with_2_and_one_line(call_here: Any, file: Path, monkeypatch: Any) -> None:
+    def refuse(path: Any, *_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("execution_tracker.commands.open", refuse, raising=False)
+    assert call_here("report", file) == (2, "", f"{file}: Permission denied\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_output_that_finds_no_room_exits_with_2_and_one_line(file: Path, option: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*COMMAND, "report", file, *option], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert (done.returncode, done.stderr) == (2, b"<stdout>: No space left on device\n")
+
+
+@pytest.mark.parametrize(("missing", "arguments"), [("click", ["--version"]), ("rich", ["report", "-"])])
+def test_without_click_or_rich_one_line_names_the_extra(missing: str, arguments: list[str], tmp_path: Path) -> None:
+    program = f"""
+import runpy, sys
+sys.modules[{missing!r}] = None
+sys.argv[1:] = {arguments!r}
+runpy.run_module("execution_tracker", run_name="__main__", alter_sys=True)
+"""
+    content = json.dumps(story().serialize()).encode()
+    done = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().endswith(f"needs {missing}: pip install 'execution-tracker[cli]'\n")
+    assert done.stderr.count(b"\n") == 1
+
+
+# --- ends that are no errors ---
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(tmp_path: Path) -> None:
+    run([execution(f"routine {n}", 0, 1, "boom") for n in range(5_000)]).save(tmp_path / "large.json")
+    process = subprocess.Popen(
+        [*COMMAND, "report", tmp_path / "large.json", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == -signal.SIGPIPE
+
+
+def test_ctrl_c_ends_it_without_a_word() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "report", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(b" " * 200_000)  # returns when it reads
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err.strip()) == (130, b"", b"")
+
+
+# --- a terminal ---
+
+
+def in_a_terminal(*arguments: str | Path, **environment: str) -> tuple[int, str]:
+    """Return the exit code, and what the command line writes to a terminal of 80 columns."""
+    master, slave = pty.openpty()
+    variables = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    variables |= {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=slave, stderr=slave, stdin=slave, env=variables)
+    os.close(slave)
+    output = b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and select.select([master], [], [], 120)[0]:
+        try:
+            chunk = os.read(master, 65_536)
+        except OSError:  # the other end is closed
+            break
+        if not chunk:
+            break
+        output += chunk
+    os.close(master)
+    return process.wait(60), output.decode()
+
+
+def test_a_terminal_gets_colours_and_with_no_color_none(file: Path) -> None:
+    assert "\x1b[36m━" in in_a_terminal("report", file)[1]
+    assert "[36m" not in in_a_terminal("report", file, NO_COLOR="1")[1]
+
+
+def test_a_large_file_loads_with_a_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    path.write_text(json.dumps(story().serialize()) + " " * 5_000_000, encoding="ascii")
+    code, output = in_a_terminal("report", path)
+    assert code == 0
+    assert "Reading" in output
+    assert "Checking" in output
+    assert "nightly" in output
+    done = call("report", path)
+    assert done.stderr == b""
+    assert b"Reading" not in done.stdout
+
+
+def test_a_large_file_that_is_no_run_shows_its_progress_and_then_the_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "[bold]large[bold].json"
+    path.write_bytes(b" " * 5_000_000)
+    code, output = in_a_terminal("report", path)
+    assert code == 2
+    assert "Checking" in output
+    assert "[bold]large[bold].json: not JSON: " in output.replace("\r\n", "")
+    assert "\x1b[?25h" in output  # the cursor is back
+
+
+# --- help ---
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in commands.commands)])
+def test_each_help_has_an_example_and_fits_80_columns(call_here: Any, command: list[str]) -> None:
+    code, out, err = call_here(*command, "--help")
+    assert (code, err) == (0, "")
+    assert "Example" in out
+    assert f"execution-tracker {' '.join(command)}" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_version_is_that_of_the_package(call_here: Any) -> None:
+    assert call_here("--version") == (0, f"execution-tracker, version {__version__}\n", "")
+
+
+def test_the_installed_command_is_the_module(file: Path) -> None:
+    script = Path(sys.executable).with_name("execution-tracker")
+    if not script.exists():
+        assert os.environ.get("CI") != "true"
+        pytest.skip("the package is not installed")
+    done = subprocess.run([script, "report", file], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, call("report", file).stdout)
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "1"), ("zsh", "1"), ("fish", "rep")])
+def test_a_shell_can_ask_for_completion(shell: str, word: str) -> None:
+    variables = {**os.environ, "COMP_WORDS": "execution-tracker rep", "COMP_CWORD": word}
+    assert b"report" in call(env=variables | {"_EXECUTION_TRACKER_COMPLETE": f"{shell}_complete"}).stdout
+    source = call(env=variables | {"_EXECUTION_TRACKER_COMPLETE": f"{shell}_source"}).stdout
+    assert b"_EXECUTION_TRACKER_COMPLETE" in source
+
+
+def test_output_that_is_not_utf_8_is_written_all_the_same(file: Path) -> None:
+    run([execution("fast", 0, 1), execution("caf\u00e9", 0, 1)]).save(file)
+    done = call("report", file, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\ncaf\\xe9 " in done.stdout
+    assert b"========" in done.stdout
+
+
+def test_a_tracker_that_recorded_and_was_saved_reports_itself(call_here: Any, tmp_path: Path) -> None:
+    tracker = ExecutionTracker("real")
+    tracker.record_routine_start("work")
+    tracker.record_routine_end("work")
+    tracker.save(tmp_path / "real.json")
+    code, out, _ = call_here("report", tmp_path / "real.json")
+    assert code == 0
+    assert out.startswith("real\n")
