@@ -1,0 +1,315 @@
+"""What the HTML page shows of a run, as JSON-safe data.
+
+Moments are seconds from the start of the run, durations seconds. Whatever a record holds comes out as a number that
+was checked, or as a text that was cut. Routines are numbered, for two long names may be cut to the same text.
+"""
+
+from __future__ import annotations
+
+import json
+from heapq import heappop, heappush, nlargest
+from math import log
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execution_tracker import analysis, metrics
+from execution_tracker.pairing import Record
+from execution_tracker.payloads import json_safe, snapshot
+from execution_tracker.persistence import names_of
+from execution_tracker.timestamps import SECOND_NS
+
+if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
+    from execution_tracker.tracker import ExecutionTracker
+
+MAX_DRAWN = 50_000  # executions in the timeline; docs/html-report.md has the measurements
+MAX_OWN = 24  # routines with lanes, a histogram or a node of their own
+MAX_LISTED = 300  # edges, and different failures
+MAX_TEXT = 400  # characters of a payload or a name
+
+_KINDS = {"completed": 0, "failed": 1}
+_FAILED, _RUNNING, _OTHER = 1, 2, 3
+_TICK_NS = 1_000  # of the clock in the records
+_MAX_BINS = 32
+_LONGEST_S = 1e11  # three thousand years; what is longer was not measured
+_short = snapshot(max_string=120, max_items=8, max_depth=3)
+_written = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
+
+class Bar(NamedTuple):
+    """An execution on the time axis."""
+
+    routine: int
+    start_ns: int
+    duration_ns: int | None  # None while it runs
+    kind: int
+    on_path: bool
+    record: Record
+
+
+def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
+    """Return everything that the page shows of a run."""
+    run = tracker._snapshot()
+    names = names_of(run)
+    numbers = metrics.run_metrics("", _numbered(run, names))
+    routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
+    executions = analysis.timeline(tracker).executions
+    path = analysis.critical_path(tracker)
+    bars = _bars(executions, path, {routine_id: number for number, routine_id in enumerate(names)})
+    largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
+    origin_ns = bars[0].start_ns if bars else 0
+    return {
+        "flow": text(tracker.flow_id),
+        "started": text(executions[0].record["start_time"]) if executions else "",
+        "numbers": {key: number for key, number in numbers.items() if isinstance(number, int | float)},
+        "unplaced": sum(map(len, run.executions.values())) - len(bars),
+        "names": [text(name) for name in names.values()],
+        "routines": _routine_rows(routines, bars),
+        "path": {
+            "steps": len(path),
+            "work": sum(bar.duration_ns or 0 for bar in bars if bar.on_path) / SECOND_NS,
+            "wait": sum(step["wait_time"] for step in path),
+        },
+        "timeline": _timeline(bars, set(largest), origin_ns),
+        "histograms": _histograms(bars, largest),
+        "failures": _failures(bars, origin_ns),
+        "flow_graph": _flow_graph(analysis.event_edges(tracker), names),
+    }
+
+
+def text(value: Any) -> str:
+    """Return any value as a short text, "" for what is as good as nothing.
+
+    >>> text({"path": "a.md"}), text({}), text("x" * 1000)[-3:]
+    ('{"path": "a.md"}', '', 'xx…')
+    """
+    if value is None or (type(value) is dict and not value):
+        return ""
+    whole: str = json_safe(value[: MAX_TEXT + 1]) if type(value) is str else _written(_short(value))
+    return whole if len(whole) <= MAX_TEXT else whole[: MAX_TEXT - 1] + "…"
+
+
+def _numbered(run: Snapshot, names: dict[Any, str]) -> Snapshot:
+    """Return a run whose routines are called by their numbers."""
+    dropped = run.dropped.copy()
+    dropped.routines = {
+        str(number): run.dropped.routines[routine_id]
+        for number, routine_id in enumerate(names)
+        if routine_id in run.dropped.routines
+    }
+    executions = {str(number): run.executions.get(routine_id, []) for number, routine_id in enumerate(names)}
+    return run._replace(executions=executions, dropped=dropped)
+
+
+def _weight(routine: dict[str, Any] | None) -> tuple[float, int]:
+    return (routine["total_execution_time"], routine["total_executions"]) if routine else (0.0, 0)
+
+
+def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> list[list[Any]]:
+    on_path = [0] * len(routines)
+    for bar in bars:
+        if bar.on_path:
+            on_path[bar.routine] += bar.duration_ns or 0
+    return [
+        [
+            number,
+            routine["total_executions"],
+            routine["failed"],
+            routine["median_execution_time"],
+            routine["p95_execution_time"],
+            routine["max_execution_time"],
+            routine["total_execution_time"],
+            on_path[number] / SECOND_NS,
+        ]
+        for number, routine in enumerate(routines)
+        if routine
+    ]
+
+
+# --- the timeline ---
+
+
+def _bars(executions: list[analysis.Execution], path: list[dict[str, Any]], numbers: dict[Any, int]) -> list[Bar]:
+    wanted: dict[tuple[Any, str], list[Any]] = {}
+    for step in path:
+        wanted.setdefault((step["routine_id"], step["start_time"]), []).append(step["end_time"])
+    bars = []
+    for routine_id, start_ns, end_ns, record in executions:
+        ends = wanted.get((routine_id, record["start_time"]))
+        on_path = ends is not None and record.get("end_time") in ends
+        if ends and on_path:
+            ends.remove(record.get("end_time"))
+        duration_ns = _duration_ns(record, start_ns, end_ns)
+        kind = _RUNNING if duration_ns is None else _kind(record.get("status"))
+        bars.append(Bar(numbers[routine_id], start_ns, duration_ns, kind, on_path, record))
+    return bars
+
+
+def _duration_ns(record: Record, start_ns: int, end_ns: int | None) -> int | None:
+    time: Any = record.get("execution_time")
+    if type(time) in (float, int) and 0 <= time < _LONGEST_S:
+        return round(time * SECOND_NS)
+    return None if end_ns is None else max(end_ns - start_ns, 0)
+
+
+def _kind(status: Any) -> int:
+    return _KINDS.get(status, _OTHER) if type(status) is str else _OTHER
+
+
+def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
+    """Return the executions to draw, column by column, in the lanes of their bands."""
+    end_ns = max((bar.start_ns + (bar.duration_ns or 0) for bar in bars), default=origin_ns)
+    drawn = _most_telling(bars)
+    bands: dict[int, list[Bar]] = {}
+    for bar in drawn:
+        bands.setdefault(bar.routine if bar.routine in own else -1, []).append(bar)
+    if -1 in bands:
+        bands[-1] = bands.pop(-1)  # the others come last
+    columns: dict[str, list[Any]] = {key: [] for key in ("routine", "lane", "start", "duration", "kind", "path")}
+    details: dict[str, list[Any]] = {key: [] for key in ("status", "params", "result", "error")}
+    shown, lane_count = [], 0
+    for routine, of_band in bands.items():
+        lanes = list(_lanes(of_band, end_ns))
+        for bar, (lane, start_ns) in zip(of_band, lanes, strict=True):
+            row = (bar.routine, lane_count + lane, _seconds(start_ns - origin_ns), bar.duration_ns, bar.kind)
+            for column, value in zip(columns.values(), (*row, int(bar.on_path)), strict=True):
+                column.append(value)
+            for key, column in details.items():
+                column.append(text(bar.record.get(key)))
+        height = 1 + max(lane for lane, _ in lanes)
+        shown.append({"routine": routine, "first": lane_count, "lanes": height})
+        lane_count += height
+    columns["duration"] = [None if duration is None else _seconds(duration) for duration in columns["duration"]]
+    return {
+        "total": len(bars),
+        "span": _seconds(end_ns - origin_ns),
+        "lanes": lane_count,
+        "bands": shown,
+        "folded": len({bar.routine for bar in bands.get(-1, [])}),
+        **columns,
+        **details,
+    }
+
+
+def _most_telling(bars: list[Bar]) -> list[Bar]:
+    """Return at most so many executions as stay fluent: the critical path, what failed or runs, and the longest."""
+    if len(bars) <= MAX_DRAWN:
+        return bars
+
+    def telling(index: int) -> tuple[bool, bool, int]:
+        bar = bars[index]
+        return bar.on_path, bar.kind in (_FAILED, _RUNNING), bar.duration_ns or 0
+
+    return [bars[index] for index in sorted(nlargest(MAX_DRAWN, range(len(bars)), key=telling))]
+
+
+def _lanes(bars: list[Bar], run_end_ns: int) -> list[tuple[int, int]]:
+    """Return for each execution, in the order of their starts, its lane, the lowest free one, and where to draw it.
+
+    The clock in the records ticks in microseconds. What starts in the tick in which another ends may follow it in its
+    lane; it is drawn from that end on, so that neither covers the other.
+    """
+    busy: list[tuple[int, int]] = []  # end and lane
+    free: list[int] = []
+    free_from_ns: list[int] = []  # by lane
+    placed = []
+    for bar in bars:
+        while busy and busy[0][0] < bar.start_ns + _TICK_NS:
+            heappush(free, heappop(busy)[1])
+        if free:
+            lane = heappop(free)
+        else:
+            lane = len(free_from_ns)
+            free_from_ns.append(bar.start_ns)
+        start_ns = max(bar.start_ns, free_from_ns[lane])
+        free_from_ns[lane] = run_end_ns + _TICK_NS if bar.duration_ns is None else start_ns + bar.duration_ns
+        heappush(busy, (free_from_ns[lane], lane))
+        placed.append((lane, start_ns))
+    return placed
+
+
+def _seconds(time_ns: int) -> float:
+    return round(time_ns / SECOND_NS, 9)
+
+
+# --- durations, failures ---
+
+
+def _histograms(bars: list[Bar], largest: list[int]) -> list[dict[str, Any]]:
+    times: dict[int, list[float]] = {routine: [] for routine in largest}
+    for bar in bars:
+        if bar.duration_ns is not None and bar.routine in times:
+            times[bar.routine].append(max(bar.duration_ns, 1) / SECOND_NS)
+    return [
+        {"routine": routine, **_histogram(sorted(of_routine))} for routine, of_routine in times.items() if of_routine
+    ]
+
+
+def _histogram(ascending: list[float]) -> dict[str, Any]:
+    """Count durations in bins of equal width, on a logarithmic scale where they span a decade or more."""
+    low, high = ascending[0], ascending[-1]
+    logarithmic = high >= 10 * low
+    bins = [0] * (1 if low == high else min(_MAX_BINS, 8 + len(ascending) // 4))
+    for time in ascending:
+        place = log(time / low) / log(high / low) if logarithmic else (time - low) / (high - low or 1.0)
+        bins[min(int(place * len(bins)), len(bins) - 1)] += 1
+    median = metrics.percentile(ascending, 50)
+    return {"low": low, "high": high, "logarithmic": logarithmic, "median": median, "bins": bins}
+
+
+def _failures(bars: list[Bar], origin_ns: int) -> dict[str, Any]:
+    """Return what failed, equal messages of a routine counted together, the most frequent first."""
+    failures: dict[tuple[int, str], list[Any]] = {}
+    count = 0
+    for bar in bars:
+        if bar.kind == _FAILED:
+            count += 1
+            message = text(bar.record.get("error"))
+            first = [0, bar.routine, message, _seconds(bar.start_ns - origin_ns), text(bar.record.get("params"))]
+            failures.setdefault((bar.routine, message), first)[0] += 1
+    listed = nlargest(MAX_LISTED, failures.values(), key=lambda failure: failure[0])
+    return {"count": count, "different": len(failures), "rows": listed}
+
+
+# --- the flow ---
+
+
+def _flow_graph(edges: list[dict[str, Any]], names: dict[Any, str]) -> dict[str, Any]:
+    """Return the edges with the longest waits, and a graph of the busiest routines, the others as one node."""
+    numbers = {name: number for number, name in enumerate(names.values())}
+    rows = []
+    traffic: dict[str, int] = {}
+    for edge in edges:
+        source, target = (_name(edge[key], names) for key in ("source_routine_id", "target_routine_id"))
+        waits = (edge["fed"], edge["median_wait_time"], edge["max_wait_time"])
+        rows.append([source, text(edge["event_name"]), target, edge["count"], edge["rate"], *waits])
+        for name in (source, target):
+            if name is not None and target is not None:
+                traffic[name] = traffic.get(name, 0) + edge["count"]
+    busiest = set(nlargest(MAX_OWN, traffic, key=lambda name: traffic[name]))
+    nodes = {name: index for index, name in enumerate(name for name in traffic if name in busiest)}
+    links: dict[tuple[int, int], list[Any]] = {}
+    for source, event, target, count, _, _, _, max_wait in rows:
+        if target is not None:
+            ends = nodes.get(source, len(nodes)), nodes.get(target, len(nodes))
+            link = links.setdefault(ends, [*ends, 0, 0.0, []])
+            link[2] += count
+            link[3] = max(link[3], max_wait)
+            link[4].append(event)
+    for row in rows:
+        row[0], row[2] = text(row[0]), text(row[2])
+    for link in links.values():
+        link[4] = [*dict.fromkeys(link[4])][:5]
+    return {
+        "edges": nlargest(MAX_LISTED, rows, key=lambda row: (row[7], row[3])),
+        "edge_count": len(rows),
+        "nodes": [[text(name), numbers.get(name)] for name in nodes],
+        "folded": len(traffic) - len(nodes),
+        "links": list(links.values()),
+    }
+
+
+def _name(routine_id: Any, names: dict[Any, str]) -> str | None:
+    """Return the name of a routine that an event names; what has no executions need not be known."""
+    if routine_id is None:
+        return None
+    return names.get(routine_id) or next(iter(json_safe({routine_id: None})))
