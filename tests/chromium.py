@@ -119,7 +119,7 @@ class Chromium:
         deadline = time.monotonic() + TIMEOUT_S
         while not (value := self.evaluate(expression)):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{expression}; {self.complaints()}")
+                raise TimeoutError(f"{expression}; {self.complaints()[:3]}")
             time.sleep(0.02)
         return value
 

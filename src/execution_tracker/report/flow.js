@@ -2,7 +2,7 @@
 // The flow as a graph: routines in layers from left to right, events as links.
 (() => {
   const { flow_graph: flow, names, routines } = RUN;
-  const [WIDTH, HEIGHT, ACROSS, DOWN, EDGE] = [164, 50, 104, 30, 34];
+  const [WIDTH, HEIGHT, ACROSS, DOWN, EDGE] = [180, 50, 128, 36, 38];
   const nodes = flow.nodes.map(([name, number], id) => ({ id, name, row: routines.find((row) => row[0] === number) }));
   if (flow.folded) nodes.push({ id: nodes.length, name: plural(flow.folded, "other routine", "other routines") });
   const links = flow.links.map(([source, target, number, wait, events]) =>
@@ -72,7 +72,7 @@
     const thick = 1.5 + (5 * Math.log(1 + link.number)) / Math.log(1 + most);
     const [x0, y0, x1, y1] = [source.x + WIDTH, source.y + HEIGHT / 2, target.x - 7, target.y + HEIGHT / 2];
     let way = `M${x0} ${y0}C${x0 + ACROSS / 2} ${y0} ${x1 - ACROSS / 2} ${y1} ${x1} ${y1}`;
-    // Where a link is alone and level: at the end that it shares with fewer others.
+    // The label goes to the end that the link shares with fewer others, on the side away from its bend.
     const fans = (key, node) => links.filter((other) => other[key] === node).length;
     const atSource = fans("target", target) > fans("source", source);
     let [x, y, anchor] = atSource ? [x0 + 8, y0, "start"] : [x1 - 8, y1, "end"];
@@ -90,16 +90,17 @@
     line_.append(drawn("title", {}, `${line(source.name, 80)} \u2192 ${line(target.name, 80)}: ${link.events.map((event) => line(event, 80)).join(", ")}`));
     svg.append(line_);
     const label = (look, down, words) => labels.push(drawn("text", { class: `${look} halo`, x, y: y + down, "text-anchor": anchor }, words));
-    label("", -thick / 2 - 4, count(link.number));
-    if (link.wait) label("small", thick / 2 + 13, `wait \u2264 ${duration(link.wait)}`);
+    const bend = anchor === "middle" ? 0 : Math.sign((y0 - y1) * (atSource ? -1 : 1));
+    label("", bend > 0 ? -20 : bend < 0 ? 17 : -thick / 2 - 4, count(link.number));
+    if (link.wait) label("small", bend > 0 ? -6 : bend < 0 ? 31 : thick / 2 + 13, `wait \u2264 ${duration(link.wait)}`);
   }
   for (const node of nodes) {
     const failed = node.row && node.row[2];
     const box = drawn("rect", { class: failed ? "node bad" : "node", x: node.x, y: node.y, width: WIDTH, height: HEIGHT, rx: 8 });
     box.append(drawn("title", {}, line(node.name, 200)));
     svg.append(box, drawn("text", { x: node.x + 12, y: node.y + 21 }, line(node.name, 22)));
-    const words = !node.row ? "" : `${count(node.row[1])} \u00d7 ${duration(node.row[3]) || ""}${failed ? `, ${count(failed)} failed` : ""}`;
-    svg.append(drawn("text", { class: "small", x: node.x + 12, y: node.y + 39 }, words));
+    if (node.row) svg.append(drawn("text", { class: "small", x: node.x + 12, y: node.y + 39 }, `${count(node.row[1])} \u00d7 ${duration(node.row[3])}`));
+    if (failed) svg.append(drawn("text", { class: "small bad", x: node.x + WIDTH - 10, y: node.y + 39, "text-anchor": "end" }, `${count(failed)} failed`));
   }
   svg.append(...labels);
   svg.style.minWidth = `${0.7 * width}px`;

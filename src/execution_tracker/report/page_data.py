@@ -15,7 +15,7 @@ from execution_tracker import analysis, metrics
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.persistence import names_of
-from execution_tracker.timestamps import SECOND_NS
+from execution_tracker.timestamps import SECOND_NS, to_ns
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
@@ -52,14 +52,13 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     names = names_of(run)
     numbers = metrics.run_metrics("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
-    executions = analysis.timeline(tracker).executions
     path = analysis.critical_path(tracker)
-    bars = _bars(executions, path, {routine_id: number for number, routine_id in enumerate(names)})
+    bars = _bars(run, names, path)
     largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
     origin_ns = bars[0].start_ns if bars else 0
     return {
         "flow": text(tracker.flow_id),
-        "started": text(executions[0].record["start_time"]) if executions else "",
+        "started": text(bars[0].record["start_time"]) if bars else "",
         "numbers": {key: number for key, number in numbers.items() if isinstance(number, int | float)},
         "unplaced": sum(map(len, run.executions.values())) - len(bars),
         "names": [text(name) for name in names.values()],
@@ -128,26 +127,33 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(executions: list[analysis.Execution], path: list[dict[str, Any]], numbers: dict[Any, int]) -> list[Bar]:
+def _bars(run: Snapshot, names: dict[Any, str], path: list[dict[str, Any]]) -> list[Bar]:
+    """Return the executions whose start can be read, by their starts."""
     wanted: dict[tuple[Any, str], list[Any]] = {}
     for step in path:
         wanted.setdefault((step["routine_id"], step["start_time"]), []).append(step["end_time"])
     bars = []
-    for routine_id, start_ns, end_ns, record in executions:
-        ends = wanted.get((routine_id, record["start_time"]))
-        on_path = ends is not None and record.get("end_time") in ends
-        if ends and on_path:
-            ends.remove(record.get("end_time"))
-        duration_ns = _duration_ns(record, start_ns, end_ns)
-        kind = _RUNNING if duration_ns is None else _kind(record.get("status"))
-        bars.append(Bar(numbers[routine_id], start_ns, duration_ns, kind, on_path, record))
+    for number, routine_id in enumerate(names):
+        for record in run.executions.get(routine_id, []):
+            start_ns = to_ns(record.get("start_time"))
+            if start_ns is None:
+                continue
+            ends = wanted.get((routine_id, record["start_time"]), [])
+            on_path = record.get("end_time") in ends
+            if on_path:
+                ends.remove(record.get("end_time"))
+            duration_ns = _duration_ns(record, start_ns)
+            kind = _RUNNING if duration_ns is None else _kind(record.get("status"))
+            bars.append(Bar(number, start_ns, duration_ns, kind, on_path, record))
+    bars.sort(key=lambda bar: bar.start_ns)
     return bars
 
 
-def _duration_ns(record: Record, start_ns: int, end_ns: int | None) -> int | None:
-    time: Any = record.get("execution_time")
-    if type(time) in (float, int) and 0 <= time < _LONGEST_S:
+def _duration_ns(record: Record, start_ns: int) -> int | None:
+    time = record.get("execution_time")
+    if isinstance(time, float | int) and 0 <= time < _LONGEST_S:
         return round(time * SECOND_NS)
+    end_ns = to_ns(record.get("end_time"))
     return None if end_ns is None else max(end_ns - start_ns, 0)
 
 

@@ -24,6 +24,7 @@
   if (!size) {
     for (const id of ["timeline", "timeline-hint"]) $(id).hidden = true;
     $("path-words").textContent = "No execution was recorded.";
+    document.body.dataset.drawn = "true";
     return;
   }
 

@@ -20,7 +20,7 @@ function duration(seconds) {
     const digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
     return `${value.toFixed(unit === "ns" ? 0 : digits)} ${unit}`;
   }
-  return spans(Math.round(seconds), 2);
+  return spans(Math.round(seconds), 2).replace(/ 0 \w+$/, "");
 }
 
 function spans(seconds, parts) {

@@ -1,0 +1,587 @@
+"""The HTML page, in a real Chromium: what it shows, that it works, and that nothing in a run can harm it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chromium import Chromium, ChromiumMissingError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker.report import page_data
+from execution_tracker.report.html import write_html
+
+BEGIN = datetime(2026, 1, 31, 8, 30)
+RANGE = "(({start, end}) => [start, end])(Bokeh.documents[0].roots()[0].x_range)"
+HOSTILE = [
+    "<script>pwned = 1</script>",
+    "</script><script>pwned = 1</script>",
+    "<!--<script>",
+    '"><img src=x onerror="pwned = 1">',
+    "&lt;b&gt; &amp; <b>bold</b>",
+    "two\nlines\r\nand\u2028three",
+    "emoji \U0001f9e8 \u200f\u05d0",
+    "half a pair \ud83d",
+    "$$\\frac{1}{2}$$ \\(x\\)",
+    "javascript:pwned=1",
+    "{{policy}} ${pwned = 1}",
+    "__proto__",
+    "constructor",
+    "",
+    " ",
+    "x" * 10_000,
+]
+
+# Counts, for each status, the pixels that are a mixture of its colour and the background, at least half of it its own.
+# The canvases are hidden in shadow roots; they are copied, for reading them slows them down.
+PIXELS = """(() => {
+  const canvases = [];
+  const look = (root) => { for (const node of root.querySelectorAll("*")) {
+    if (node.tagName === "CANVAS" && node.width && node.height) canvases.push(node);
+    if (node.shadowRoot) look(node.shadowRoot);
+  } };
+  look(document);
+  const painted = (width, height, paint) => {
+    const context = Object.assign(document.createElement("canvas"), {width, height}).getContext("2d", {willReadFrequently: true});
+    paint(context);
+    return context.getImageData(0, 0, width, height).data;
+  };
+  const color = (name) => painted(1, 1, (context) => {
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--" + name);
+    context.fillRect(0, 0, 1, 1);
+  });
+  const panel = color("panel");
+  const colors = Object.fromEntries(["completed", "failed", "running", "other"].map((name) => [name, color(name)]));
+  const found = Object.fromEntries(Object.keys(colors).map((name) => [name, 0]));
+  for (const canvas of canvases) {
+    const data = painted(canvas.width, canvas.height, (context) => context.drawImage(canvas, 0, 0));
+    for (let i = 0; i < data.length; i += 4) {
+      if (Math.abs(data[i] - data[i + 2]) < 8 && Math.abs(data[i] - data[i + 1]) < 8) continue;  // grey
+      for (const [name, own] of Object.entries(colors)) {
+        const strength = [0.5, 0.6, 0.72, 0.8, 0.9, 1].some((part) => [0, 1, 2].every((k) =>
+          Math.abs(data[i + k] - (part * own[k] + (1 - part) * panel[k])) < 16));
+        if (strength) found[name]++;
+      }
+    }
+  }
+  return found;
+})()"""  # noqa: E501
+
+
+def moment(seconds: float) -> str:
+    return (BEGIN + timedelta(seconds=seconds)).isoformat(timespec="microseconds")
+
+
+def execution(start: float, duration: float | None = 1.0, status: str = "completed", **more: Any) -> dict[str, Any]:
+    record = {"start_time": moment(start), "params": {}, "status": status if duration is not None else "running"}
+    if duration is not None:
+        record |= {"end_time": moment(start + duration), "execution_time": duration}
+    return record | more
+
+
+def event(source: Any, target: Any, at: float, name: Any = "done") -> dict[str, Any]:
+    ids = {"source_routine_id": source, "event_name": name, "target_routine_id": target}
+    return {"timestamp": moment(at), **ids, "data": {}}
+
+
+def run(
+    executions: dict[Any, list[Any]], events: list[Any] | None = None, flow_id: Any = "nightly"
+) -> ExecutionTracker:
+    tracker = ExecutionTracker(flow_id)
+    tracker.routine_executions = {
+        routine_id: [{"routine_id": routine_id, **record} for record in records]
+        for routine_id, records in executions.items()
+    }
+    tracker.event_flow = events or []
+    return tracker
+
+
+def pipeline() -> ExecutionTracker:
+    executions = {
+        "read": [execution(i, 0.9, params={"path": f"{i}.md"}) for i in range(20)],
+        "parse": [execution(i + 1, 2.5) for i in range(19)] + [execution(20, 3, "failed", error="ValueError: no")],
+        "watch": [execution(5, None)],
+        "check": [execution(7, 2, "skipped")],
+    }
+    return run(executions, [event("read", "parse", i + 0.9) for i in range(20)])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    try:
+        chromium = Chromium()
+    except ChromiumMissingError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    with chromium:
+        yield chromium
+
+
+Show = Callable[..., Chromium]
+
+
+@pytest.fixture
+def show(browser: Chromium, tmp_path: Path) -> Show:
+    """Writes the page of a tracker, opens it, waits until it is drawn, and sees that nobody complained or asked."""
+
+    def shown(tracker: ExecutionTracker, **options: Any) -> Chromium:
+        path = tmp_path / "run.html"
+        write_html(tracker, path)
+        browser.open(path.as_uri(), **options)
+        browser.wait_for("document.body.dataset.drawn")
+        browser.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        assert_quiet(browser)
+        return browser
+
+    return shown
+
+
+def assert_quiet(browser: Chromium) -> None:
+    assert browser.complaints() == []
+    assert [url for url in browser.requests() if not url.endswith("/run.html")] == []
+    assert browser.evaluate("performance.getEntriesByType('resource').length") == 0
+    assert browser.evaluate("typeof pwned") == "undefined"
+
+
+def text_of(browser: Chromium, selector: str) -> str:
+    return str(browser.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+
+def column(browser: Chromium, table: str, number: int) -> list[str]:
+    cells = f"document.querySelectorAll('#{table} tbody td:nth-child({number})')"
+    return list(browser.evaluate(f"[...{cells}].map(cell => cell.innerText)"))
+
+
+def click(browser: Chromium, expression: str) -> None:
+    browser.evaluate(f"({expression}).click()")
+    browser.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+
+
+def data_in(path: Path) -> Any:
+    found = re.findall('<script type="application/json" id="run">(.*?)</script>', path.read_text("ascii"), re.DOTALL)
+    assert len(found) == 1
+    return json.loads(found[0])
+
+
+# --- what it shows ---
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_shows_the_run_without_a_complaint_or_a_request(show: Show, scheme: str) -> None:
+    browser = show(pipeline(), scheme=scheme)
+    assert text_of(browser, "h1") == "nightly"
+    cards = text_of(browser, "#cards")
+    assert re.findall(r"Executions.*\n+(.+)", cards) == ["42"]
+    assert re.findall(r"Failed.*\n+(.+)", cards) == ["1"]
+    assert re.findall(r"Running.*\n+(.+)", cards) == ["1"]
+    pixels = browser.evaluate(PIXELS)
+    assert all(number > 50 for number in pixels.values()), pixels
+    assert "2026-01-31 08:30:00" in text_of(browser, "#started")
+    assert "ValueError: no" in text_of(browser, "#failures")
+    assert browser.evaluate("document.querySelectorAll('#histograms figure').length") == 3
+    assert browser.evaluate("document.querySelectorAll('#graph rect.node').length") == 2
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_its_window(show: Show, width: int) -> None:
+    browser = show(pipeline(), width=width)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_ctrl_and_wheel_zoom_the_timeline_and_the_bars_remain(show: Show) -> None:
+    browser = show(pipeline())
+    start, end = browser.evaluate(RANGE)
+    x, y = place_of(browser, 10.2, 0)
+    browser.mouse("mouseWheel", x, y, deltaY=-240, modifiers=2)
+    browser.wait_for(f"(([start, end]) => end - start < {0.9 * (end - start)})({RANGE})")
+    zoomed_start, zoomed_end = browser.evaluate(RANGE)
+    assert start < zoomed_start < 10.2 < zoomed_end < end
+    browser.wait_for(f"({PIXELS}).completed > 50")
+    assert_quiet(browser)
+
+
+def place_of(browser: Chromium, seconds: float, lane: int) -> tuple[float, float]:
+    """Return where on the screen a moment is in one of the lanes of the first routine."""
+    browser.evaluate("document.getElementById('timeline').scrollIntoView({block: 'center'})")
+    x, y = browser.evaluate(f"""(() => {{
+      const view = Bokeh.index.get_by_id(Bokeh.documents[0].roots()[0].id);
+      const {{ left, top }} = view.el.getBoundingClientRect();
+      return [left + view.frame.x_scale.compute({seconds}), top + view.frame.y_scale.compute({lane})];
+    }})()""")
+    return x, y
+
+
+def test_buttons_zoom_and_show_the_whole_run_again(show: Show) -> None:
+    browser = show(pipeline())
+    start, end = browser.evaluate(RANGE)
+    click(browser, "document.querySelector('#zoom button')")
+    zoomed_start, zoomed_end = browser.evaluate(RANGE)
+    assert zoomed_end - zoomed_start == pytest.approx((end - start) / 2)
+    assert browser.evaluate(PIXELS)["completed"] > 50
+    click(browser, "document.querySelector('#zoom button:last-child')")
+    assert browser.evaluate(RANGE) == [start, end]
+
+
+def test_dragging_moves_a_zoomed_timeline(show: Show) -> None:
+    browser = show(pipeline())
+    click(browser, "document.querySelector('#zoom button')")
+    start, end = browser.evaluate(RANGE)
+    x, y = place_of(browser, (start + end) / 2, 0)
+    browser.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
+    for step in range(1, 6):
+        browser.mouse("mouseMoved", x - 20 * step, y, button="left", buttons=1)
+    browser.mouse("mouseReleased", x - 100, y, button="left", clickCount=1)
+    browser.wait_for(f"(([start]) => start > {start})({RANGE})")
+    moved_start, moved_end = browser.evaluate(RANGE)
+    assert moved_end - moved_start == pytest.approx(end - start)
+
+
+def test_pointing_at_an_execution_shows_its_record(show: Show) -> None:
+    tracker = run({"read": [execution(0, 5, "failed", params={"path": "<b>.md"}, error="no <i>"), execution(9, 1)]})
+    browser = show(tracker)
+    browser.mouse("mouseMoved", *place_of(browser, 2.5, 0))
+    browser.wait_for("!document.getElementById('tip').hidden")
+    words = text_of(browser, "#tip")
+    for part in ("read", "failed", "5.00 s", '{"path": "<b>.md"}', "no <i>"):
+        assert part in words
+    browser.mouse("mouseMoved", *place_of(browser, 7, 0))
+    browser.wait_for("document.getElementById('tip').hidden")
+    assert_quiet(browser)
+
+
+def test_an_execution_thinner_than_a_pixel_is_found_under_the_pointer(show: Show) -> None:
+    browser = show(run({"tick": [execution(100, 1e-7, result="found")], "long": [execution(0, 300_000)]}))
+    browser.mouse("mouseMoved", *place_of(browser, 100, 0))  # the first routine to start is the long one
+    browser.wait_for("!document.getElementById('tip').hidden")
+    assert "long" in text_of(browser, "#tip")
+    browser.mouse("mouseMoved", *place_of(browser, 100, 1.7))
+    browser.wait_for("document.getElementById('tip').innerText.includes('found')")
+
+
+def test_the_legend_hides_and_shows_a_status(show: Show) -> None:
+    browser = show(pipeline())
+    button = "[...document.querySelectorAll('#legend button')].find(button => button.innerText.includes('Failed'))"
+    click(browser, button)
+    browser.wait_for(f"({PIXELS}).failed === 0")
+    assert browser.evaluate(f"({button}).getAttribute('aria-pressed')") == "false"
+    click(browser, button)
+    browser.wait_for(f"({PIXELS}).failed > 0")
+
+
+def test_a_click_on_a_title_sorts_the_routines_and_one_more_turns_them_round(show: Show) -> None:
+    browser = show(run({"b": [execution(0, 2)], "a": [execution(1, 9)] * 3, "c": [execution(2, 0.0005)] * 2}))
+    assert column(browser, "routines", 1) == ["a", "b", "c"]  # by total time
+    title = "document.querySelectorAll('#routines th button')"
+    click(browser, f"{title}[1]")
+    assert column(browser, "routines", 2) == ["3", "2", "1"]
+    click(browser, f"{title}[1]")
+    assert column(browser, "routines", 2) == ["1", "2", "3"]
+    click(browser, f"{title}[0]")
+    assert column(browser, "routines", 1) == ["a", "b", "c"]
+    assert browser.evaluate("document.querySelector('#routines th').getAttribute('aria-sort')") == "ascending"
+    click(browser, f"{title}[5]")
+    assert column(browser, "routines", 6) == ["9.00 s", "2.00 s", "500 \u00b5s"]
+
+
+def test_the_page_says_what_is_missing(show: Show) -> None:
+    tracker = ExecutionTracker("long", max_records=2)
+    for _ in range(5):
+        tracker.record_routine_end("a", execution_id=tracker.record_routine_start("a"))
+        tracker.record_event("a", "done", "b")
+    tracker.record_routine_end("never started")
+    tracker.routine_executions["a"].append({"routine_id": "a", "start_time": "yesterday", "status": "running"})
+    words = text_of(show(tracker), "#missing")
+    assert "3 older executions were dropped" in words
+    assert "3 older events were dropped" in words
+    assert "1 end had no start" in words
+    assert "1 execution has no start time that can be read" in words
+
+
+# --- bad input ---
+
+
+def test_hostile_texts_are_shown_as_they_are_and_never_run(show: Show) -> None:
+    executions = {
+        name: [execution(i, 0.5, "failed", params={name: name, "nan": math.nan}, error=name, result=[name])]
+        for i, name in enumerate(HOSTILE)
+    }
+    links = [(*ends, name) for ends in pairwise(HOSTILE) for name in HOSTILE[:3]]
+    events = [event(source, target, i, name) for i, (source, target, name) in enumerate(links)]
+    browser = show(run(executions, events, flow_id=HOSTILE[1]))
+    assert text_of(browser, "h1") == HOSTILE[1]
+    assert browser.evaluate("document.title") == HOSTILE[1]
+    names = browser.evaluate("[...document.querySelectorAll('#routines tbody td:first-child')].map(c => c.textContent)")
+    assert {HOSTILE[0], HOSTILE[1], HOSTILE[3], HOSTILE[4], "$$\\frac{1}{2}$$ \\(x\\)", "__proto__"} <= set(names)
+    assert len(names) == len(HOSTILE)
+    messages = column(browser, "failures", 3)
+    assert set(HOSTILE[:5]) <= set(messages)
+    for i in range(len(HOSTILE)):
+        browser.mouse("mouseMoved", *place_of(browser, i + 0.2, i * 1.7))
+        browser.wait_for("!document.getElementById('tip').hidden")
+    browser.evaluate("new Promise(done => setTimeout(done, 50))")
+    assert browser.evaluate("document.querySelectorAll('img, main script, header script, b b, main a').length") == 0
+    assert_quiet(browser)
+
+
+def test_a_run_is_embedded_without_a_character_that_html_takes_for_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "run.html"
+    write_html(run({name: [execution(0, 1, params={name: name})] for name in HOSTILE}, flow_id="</title>&"), path)
+    text = path.read_text("ascii")
+    json_text = re.findall('id="run">(.*?)</script>', text, re.DOTALL)[0]
+    assert not set("<>&\u2028\u2029") & set(json_text)
+    assert "<title>&lt;/title&gt;&amp;</title>" in text
+    assert len(re.findall("</script", text, re.IGNORECASE)) == len(re.findall("<script", text, re.IGNORECASE)) == 7
+
+
+def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(show: Show) -> None:
+    browser = show(pipeline())
+    browser.evaluate("""(() => {
+      for (const text of ["pwned = 1", "window.pwned = 2"]) {
+        const script = document.createElement("script");
+        script.textContent = text;
+        document.body.append(script);
+      }
+      const image = new Image();
+      image.src = "http://127.0.0.1:9/x.png";
+      image.setAttribute("onerror", "pwned = 3");
+      document.body.append(image);
+      const button = document.createElement("button");
+      button.setAttribute("onclick", "pwned = 4");
+      button.click();
+      fetch("http://127.0.0.1:9/").catch(() => {});
+    })()""")
+    browser.evaluate("new Promise(done => setTimeout(done, 100))")
+    assert browser.evaluate("typeof pwned") == "undefined"
+    refused = " ".join(browser.complaints())
+    assert "script-src" in refused
+    assert "'none'" in refused
+    text = Path(browser.evaluate("location.pathname")).read_text("ascii")
+    assert "unsafe-eval" not in re.findall('Content-Security-Policy" content="([^"]*)"', text)[0]
+
+
+def test_an_empty_run_has_a_page(show: Show) -> None:
+    browser = show(ExecutionTracker())
+    assert text_of(browser, "h1") == "A run without a name"
+    assert "Nothing was recorded." in text_of(browser, "#started")
+    assert "No execution was recorded." in text_of(browser, "#timeline-section")
+    assert "No events were recorded." in text_of(browser, "#edges")
+    assert "Nothing did." in text_of(browser, "#failures")
+
+
+def test_one_running_execution_is_drawn_and_said_to_run(show: Show) -> None:
+    tracker = ExecutionTracker("waiting")
+    tracker.record_routine_start("listen", {"port": 80})
+    browser = show(tracker)
+    assert browser.evaluate(PIXELS)["running"] > 50
+    browser.mouse("mouseMoved", *place_of(browser, 0, 0))
+    browser.wait_for("document.getElementById('tip').innerText.includes('still running')")
+    assert "Nothing has ended." in text_of(browser, "#histograms")
+
+
+def test_ten_thousand_routines_are_folded_together_and_can_all_be_listed(show: Show) -> None:
+    executions = {f"routine {i:05}": [execution(i % 100, 1 + i / 10_000)] for i in range(10_000)}
+    events = [event(f"routine {i:05}", f"routine {i + 1:05}", i % 100 + 1) for i in range(9_999)]
+    browser = show(run(executions, events))
+    assert browser.evaluate("document.querySelectorAll('#histograms figure').length") == page_data.MAX_OWN
+    assert "24 of 10,000 routines" in text_of(browser, "#duration-section")
+    assert "9,976 other routines" in text_of(browser, "#graph")
+    assert "300 of 9,999 edges" in text_of(browser, "#edges")
+    assert len(column(browser, "routines", 1)) == 50
+    click(browser, "document.querySelector('#routines .more')")
+    assert len(column(browser, "routines", 1)) == 10_000
+    assert data_in(Path(browser.evaluate("location.pathname")))["timeline"]["folded"] == 9_976
+
+
+def test_durations_from_100_ns_to_three_days_are_all_readable(show: Show) -> None:
+    durations = [1e-7, 2e-6, 0.003, 0.5, 12, 200, 4000, 3 * 86_400]
+    browser = show(run({"mixed": [execution(i * 0.001, duration) for i, duration in enumerate(durations)]}))
+    assert "Duration\n3 d\n" in text_of(browser, "#cards")
+    row = browser.evaluate("[...document.querySelectorAll('#routines tbody td')].map(cell => cell.innerText)")
+    assert row[3] == "6.25 s"
+    assert row[5] == "3 d"
+    figure = text_of(browser, "#histograms figure")
+    assert "100 ns" in figure
+    assert "3 d" in figure
+    assert "logarithmic" in figure
+    for _ in range(45):
+        click(browser, "document.querySelector('#zoom button')")
+    start, end = browser.evaluate(RANGE)
+    assert 0 < end - start < 1e-6
+    assert_quiet(browser)
+
+
+def test_records_edited_by_hand_never_cost_the_page(show: Show) -> None:
+    broken: list[Any] = [
+        {},
+        {"start_time": None},
+        {"start_time": 5, "end_time": 6},
+        {"start_time": "0001-01-01T00:00:00", "end_time": "9999-12-31T00:00:00"},
+        {"start_time": moment(0), "end_time": "never", "execution_time": "long"},
+        {"start_time": moment(0), "end_time": moment(-5), "execution_time": -1},
+        {"start_time": moment(0), "end_time": moment(5), "execution_time": math.inf},
+        {"start_time": moment(0), "end_time": moment(5), "execution_time": math.nan},
+        {"start_time": moment(0), "end_time": [], "execution_time": 10.0**300, "status": ["list"]},
+        {"start_time": moment(0), "end_time": {}, "execution_time": True, "status": {}, "error": {1: {2, 3}}},
+        {"start_time": moment(0) + "+14:00", "end_time": moment(1) + "Z", "params": 7, "result": object()},
+        {"start_time": moment(0), "status": None, "params": math.nan, "error": HOSTILE},
+    ]
+    events: list[Any] = [
+        {},
+        {"timestamp": moment(1)},
+        event(None, None, 1, None),
+        event(5, ("a", 1), 1, ["x"]),
+        event([1], {"k": 2}, 1, math.nan),
+        {"timestamp": 5, "source_routine_id": "a"},
+    ]
+    tracker = run({"a": broken, 5: [execution(0)], ("a", 1): [execution(1)], None: [execution(2, 1, "failed")]}, events)
+    browser = show(tracker)
+    assert "4 executions have no start time" in text_of(browser, "#missing")
+    assert browser.evaluate("document.querySelectorAll('#routines tbody tr').length") == 4
+
+
+def test_a_run_saved_and_loaded_has_the_same_page(tmp_path: Path) -> None:
+    tracker = pipeline()
+    tracker.save(tmp_path / "run.json")
+    write_html(tracker, tmp_path / "before.html")
+    write_html(ExecutionTracker.load(tmp_path / "run.json"), tmp_path / "after.html")
+    assert (tmp_path / "before.html").read_bytes() == (tmp_path / "after.html").read_bytes()
+
+
+# --- the data in it ---
+
+
+spans = st.lists(
+    st.tuples(st.integers(0, 5_000), st.one_of(st.none(), st.integers(1, 9_000), st.integers(1_000_000, 2_000_000))),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(spans, st.sampled_from([1, 50]))
+def test_executions_in_a_lane_never_cover_each_other(spans: list[tuple[int, int | None]], tick: int) -> None:
+    records = []
+    for start_us, duration_ns in spans:
+        record = execution(start_us * tick / 1e6, None)
+        if duration_ns is not None:
+            record |= execution(start_us * tick / 1e6, duration_ns / 1e9)
+        records.append(record)
+    timeline = page_data.page_data(run({"a": records}))["timeline"]
+    lanes: dict[int, list[tuple[int, float]]] = {}
+    for lane, start, duration in zip(timeline["lane"], timeline["start"], timeline["duration"], strict=True):
+        start_ns = round(start * 1e9)
+        end_ns = math.inf if duration is None else start_ns + round(duration * 1e9)
+        lanes.setdefault(lane, []).append((start_ns, end_ns))
+    for of_lane in lanes.values():
+        assert all(end <= start for (_, end), (start, _) in pairwise(of_lane))
+    first = min(start for start, _ in spans) * tick * 1000
+    drawn = sorted(round(start * 1e9) for start in timeline["start"])
+    recorded = sorted(start * tick * 1000 - first for start, _ in spans)
+    assert all(0 <= shown - true < 1000 for shown, true in zip(drawn, recorded, strict=True))
+    assert sorted(lanes) == list(range(timeline["lanes"]))
+
+
+def test_executions_that_follow_each_other_share_one_lane() -> None:
+    timeline = page_data.page_data(run({"a": [execution(i / 1e6, 3e-7) for i in range(100)]}))["timeline"]
+    assert timeline["lanes"] == 1
+
+
+def test_beyond_what_stays_fluent_the_most_telling_executions_remain(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_data, "MAX_DRAWN", 10)
+    executions = {
+        "short": [execution(i, 0.001) for i in range(50)],
+        "failing": [execution(i, 0.0001, "failed") for i in range(3)],
+        "long": [execution(i, 0.5) for i in range(20)],
+        "open": [execution(30, None)],
+        "last": [execution(60, 0.00001)],
+    }
+    browser = show(run(executions))
+    data = data_in(Path(browser.evaluate("location.pathname")))
+    drawn = [data["names"][routine] for routine in data["timeline"]["routine"]]
+    assert sorted(drawn) == ["failing"] * 3 + ["last"] + ["long"] * 5 + ["open"]
+    assert "10 of 75 executions" in text_of(browser, "#thinned")
+    assert re.findall(r"Executions.*\n+(.+)", text_of(browser, "#cards")) == ["75"]
+
+
+def test_the_critical_path_is_marked() -> None:
+    executions = {"a": [execution(0, 1), execution(0.5, 0.1)], "b": [execution(2, 3)], "c": [execution(2, 1)]}
+    data = page_data.page_data(run(executions, [event("a", "b", 1), event("a", "c", 1)]))
+    marked = [
+        data["names"][r] for r, on in zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True) if on
+    ]
+    assert marked == ["a", "b"]
+    assert data["path"] == {"steps": 2, "work": 4.0, "wait": 1.0}
+
+
+def test_histograms_count_every_ended_execution_and_are_logarithmic_over_decades() -> None:
+    executions = {
+        "even": [execution(i, 1 + i / 100) for i in range(100)],
+        "wide": [execution(i, 10.0 ** (i % 7 - 3)) for i in range(70)],
+        "same": [execution(i, 0.25) for i in range(5)] + [execution(6, None)],
+    }
+    histograms = page_data.page_data(run(executions))["histograms"]
+    assert [sum(histogram["bins"]) for histogram in histograms] == [70, 100, 5]
+    assert [histogram["logarithmic"] for histogram in histograms] == [True, False, False]
+    assert [histogram["median"] for histogram in histograms] == [1.0, pytest.approx(1.495), 0.25]
+
+
+def test_the_flow_of_a_loop_is_drawn(show: Show) -> None:
+    executions = {name: [execution(0)] for name in "abc"}
+    events = [event(*ends, i) for i, ends in enumerate(["ab", "bc", "ca", "aa", "ab"])]
+    browser = show(run(executions, events))
+    assert browser.evaluate("document.querySelectorAll('#graph path.link').length") == 4
+    assert column(browser, "edges", 4).count("2") == 1
+
+
+def test_equal_failures_are_counted_together() -> None:
+    records = [execution(i, 1, "failed", error="no") for i in range(4)] + [execution(9, 1, "failed", error="oh")]
+    failures = page_data.page_data(run({"a": records}))["failures"]
+    assert [(row[0], row[2], row[3]) for row in failures["rows"]] == [(4, "no", 0.0), (1, "oh", 9.0)]
+
+
+def test_long_payloads_are_cut() -> None:
+    data = page_data.page_data(run({"a": [execution(0, 1, params={str(i): "x" * 999 for i in range(999)})]}))
+    assert len(data["timeline"]["params"][0]) <= page_data.MAX_TEXT
+
+
+# --- writing ---
+
+
+def test_writing_a_page_leaves_the_tracker_as_it_was(tmp_path: Path) -> None:
+    tracker = ExecutionTracker("nightly")
+    tracker.record_routine_start("a")
+    write_html(tracker, tmp_path / "run.html")
+    assert tracker.performance_metrics == {}
+    tracker.record_routine_start("a")
+    assert len(tracker.routine_executions["a"]) == 2
+
+
+def test_without_bokeh_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bokeh"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    path = tmp_path / "run.html"
+    path.write_text("old")
+    with pytest.raises(TrackerError, match=re.escape("pip install 'execution-tracker[html]'")):
+        write_html(ExecutionTracker(), path)
+    assert path.read_text() == "old"
+
+
+def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
+    tracker = pipeline()
+    write_html(tracker, tmp_path / "one.html")
+    write_html(tracker, tmp_path / "two.html")
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
