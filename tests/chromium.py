@@ -115,10 +115,10 @@ class Chromium:
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> Any:
-        """Return the value of an expression in the page as soon as it is true."""
+        """Return the value of an expression in the page as soon as it is true; raise if the page's own code raises."""
         deadline = time.monotonic() + TIMEOUT_S
         while not (value := self.evaluate(expression)):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or any(e.get("method") == "Runtime.exceptionThrown" for e in self.events):
                 raise TimeoutError(f"{expression}; {self.complaints()[:3]}")
             time.sleep(0.02)
         return value

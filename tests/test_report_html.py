@@ -492,6 +492,11 @@ def test_executions_in_a_lane_never_cover_each_other(spans: list[tuple[int, int 
     assert sorted(lanes) == list(range(timeline["lanes"]))
 
 
+def test_a_duration_that_is_no_number_is_the_difference_of_the_times() -> None:
+    records = [execution(0, 4) | {"execution_time": time} for time in (True, "long", math.nan, -1, 10.0**300)]
+    assert page_data.page_data(run({"a": records}))["timeline"]["duration"] == [4.0] * 5
+
+
 def test_executions_that_follow_each_other_share_one_lane() -> None:
     timeline = page_data.page_data(run({"a": [execution(i / 1e6, 3e-7) for i in range(100)]}))["timeline"]
     assert timeline["lanes"] == 1

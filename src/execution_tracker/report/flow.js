@@ -83,6 +83,7 @@
       const low = Math.max(source.y, target.y) + HEIGHT + 50;
       way = `M${x0 - 30} ${source.y + HEIGHT}C${x0 - 30} ${low} ${target.x + 30} ${low} ${target.x + 30} ${target.y + HEIGHT + 7}`;
       [x, y, anchor] = [(x0 + target.x) / 2, low - 14, "middle"];
+      svg.append(drawn("path", { class: "tip", d: `M${target.x + 30} ${target.y + HEIGHT}l-5 9h10z` }));
     } else {
       svg.append(drawn("path", { class: "tip", d: `M${x1 + 7} ${y1}l-9 -5v10z` }));
     }

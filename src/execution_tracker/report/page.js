@@ -96,7 +96,7 @@
     table("edges", [
       ["From", "name", (row) => row[0], (row) => name(row[0])],
       ["Event", "name", (row) => row[1], (row) => name(row[1])],
-      ["To", "name", (row) => row[2], (row) => row[2] ? name(row[2]) : "\u2013"],
+      ["To", "name", (row) => row[2] ?? "", (row) => row[2] === null ? "\u2013" : name(row[2])],
       ["Events", "number", (row) => row[3]],
       ["Rate", "number", (row) => row[4], (row) => rate(row[4])],
       ["Started an execution", "number", (row) => row[5]],

@@ -151,7 +151,7 @@ def _bars(run: Snapshot, names: dict[Any, str], path: list[dict[str, Any]]) -> l
 
 def _duration_ns(record: Record, start_ns: int) -> int | None:
     time = record.get("execution_time")
-    if isinstance(time, float | int) and 0 <= time < _LONGEST_S:
+    if isinstance(time, float | int) and type(time) is not bool and 0 <= time < _LONGEST_S:
         return round(time * SECOND_NS)
     end_ns = to_ns(record.get("end_time"))
     return None if end_ns is None else max(end_ns - start_ns, 0)
@@ -302,7 +302,7 @@ def _flow_graph(edges: list[dict[str, Any]], names: dict[Any, str]) -> dict[str,
             link[3] = max(link[3], max_wait)
             link[4].append(event)
     for row in rows:
-        row[0], row[2] = text(row[0]), text(row[2])
+        row[0], row[2] = text(row[0]), None if row[2] is None else text(row[2])
     for link in links.values():
         link[4] = [*dict.fromkeys(link[4])][:5]
     return {
@@ -318,4 +318,4 @@ def _name(routine_id: Any, names: dict[Any, str]) -> str | None:
     """Return the name of a routine that an event names; what has no executions need not be known."""
     if routine_id is None:
         return None
-    return names.get(routine_id) or next(iter(json_safe({routine_id: None})))
+    return names[routine_id] if routine_id in names else next(iter(json_safe({routine_id: None})))

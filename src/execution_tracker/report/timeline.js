@@ -5,7 +5,8 @@
   const KINDS = ["completed", "failed", "running", "other"];
   const WORDS = ["Completed", "Failed", "Running", "Another status"];
   const [FAILED, RUNNING] = [1, 2];
-  const BAND_GAP = 0.7; // lanes
+  const BAND_GAP = 0.7; // rows
+  const TALLEST = 14; // rows of a band; more lanes are drawn thinner
   const TICK_S = 1e-6; // of the clock in the records
   const REACH_PX = 4; // how far beside a bar the pointer still finds it
   const FLUENT = 5000; // bars that are redrawn while dragging; of more, Bokeh leaves out some until the pointer rests
@@ -31,26 +32,34 @@
   // --- where things are ---
 
   const span = data.span || TICK_S;
-  const laneY = new Float64Array(data.lanes);
+  const laneY = new Float64Array(data.lanes); // the middle of each lane, in rows
+  const laneHeight = new Float64Array(data.lanes);
+  let rows = 0;
   const bands = data.bands.map(({ routine, first, lanes }, index) => {
-    for (let lane = first; lane < first + lanes; lane++) laneY[lane] = lane + index * BAND_GAP;
+    const height = Math.min(1, TALLEST / lanes);
+    const top = rows + (index ? BAND_GAP : 0) - 0.5;
+    for (let i = 0; i < lanes; i++) {
+      laneY[first + i] = top + (i + 0.5) * height;
+      laneHeight[first + i] = height;
+    }
+    rows = top + 0.5 + lanes * height;
     const name = routine >= 0 ? names[routine] : plural(data.folded, "other routine", "other routines");
-    return { name, middle: (laneY[first] + laneY[first + lanes - 1]) / 2 };
+    return { name, middle: top + (lanes * height) / 2 };
   });
-  const rows = data.lanes + (bands.length - 1) * BAND_GAP;
+  const squeezed = laneHeight.some((height) => height < 0.5);
   const right = data.start.map((start, i) => (data.duration[i] === null ? Math.max(span, start) : start + data.duration[i]));
   const byLane = Array.from(laneY, () => []);
   data.lane.forEach((lane, i) => byLane[lane].push(i));
 
   // --- the figure ---
 
-  const laneHeight = Math.min(24, 560 / rows);
+  const rowHeight = Math.min(24, Math.max(560, 26 * bands.length) / rows);
   const pad = span * 0.015;
   const whole = { start: -pad, end: span + pad };
-  const pan = new Bokeh.PanTool({ dimensions: rows > 80 ? "both" : "width" });
+  const pan = new Bokeh.PanTool({ dimensions: squeezed ? "both" : "width" });
   const wheel = new Bokeh.WheelZoomTool({ dimensions: "width", modifiers: { ctrl: true } });
   const figure = Bokeh.Plotting.figure({
-    height: Math.round(Math.max(rows * laneHeight, 40) + 46),
+    height: Math.round(Math.max(rows * rowHeight, 40) + 46),
     sizing_mode: "stretch_width",
     tools: [pan, wheel],
     toolbar_location: null,
@@ -80,6 +89,8 @@
     const step = ticks.length > 1 ? ticks[1] - ticks[0] : span;
     return ticks.map((tick) => moment(Math.abs(tick) < step / 1000 ? 0 : tick, step));
   });
+  for (const grid of figure.center) grid.setv(grid.dimension === 0 ? { ticker: xAxis.ticker } : { visible: false });
+  yAxis.major_label_policy = new Bokeh.NoOverlap();
   yAxis.ticker = new Bokeh.FixedTicker({ ticks: bands.map(({ middle }) => middle), minor_ticks: [] });
   yAxis.formatter = formatter((ticks) => {
     const letters = $("timeline").clientWidth < 600 ? 11 : 26;
@@ -115,8 +126,10 @@
       left: Float64Array.from(indices, (i) => data.start[i]),
       right: Float64Array.from(indices, (i) => right[i]),
       y: Float64Array.from(indices, (i) => laneY[data.lane[i]]),
+      height: Float64Array.from(indices, (i) => 0.8 * laneHeight[data.lane[i]]),
     } });
-    return figure.hbar({ y: { field: "y" }, left: { field: "left" }, right: { field: "right" }, height: 0.8, source, ...look });
+    const fields = Object.fromEntries(["y", "height", "left", "right"].map((field) => [field, { field }]));
+    return figure.hbar({ ...fields, source, ...look });
   }
 
   // --- dark and light ---
@@ -132,7 +145,7 @@
         major_label_text_font: getComputedStyle(document.body).fontFamily,
       });
     }
-    for (const grid of figure.center) grid.setv({ grid_line_color: grid.dimension === 0 ? color("line") : null });
+    for (const grid of figure.center) grid.grid_line_color = color("line");
     renderers.forEach((renderer, kind) => {
       if (!renderer) return;
       const own = color(KINDS[kind]);
@@ -180,7 +193,7 @@
   const coarse = matchMedia("(pointer: coarse)").matches;
   $("timeline-hint").textContent = coarse
     ? "Drag to move, pinch to zoom, tap an execution for its record."
-    : `Drag to move, Ctrl and wheel to zoom, point at an execution for its record.${data.lanes > 80 ? " The wheel over the names zooms the lanes." : ""}`;
+    : `Drag to move, Ctrl and wheel to zoom, point at an execution for its record.${squeezed ? " The wheel over the names zooms the lanes." : ""}`;
 
   // --- the record under the pointer ---
 
@@ -188,7 +201,7 @@
     const reach = (REACH_PX * (figure.x_range.end - figure.x_range.start)) / (figure.inner_width || 800);
     let lane = 0;
     laneY.forEach((middle, i) => { if (Math.abs(middle - y) < Math.abs(laneY[lane] - y)) lane = i; });
-    if (Math.abs(laneY[lane] - y) > 0.5) return null;
+    if (Math.abs(laneY[lane] - y) > laneHeight[lane] / 2) return null;
     const inLane = byLane[lane];
     let [low, high] = [0, inLane.length];
     while (low < high) {
