@@ -155,6 +155,29 @@ class Recording:
         if self._eager:
             self._fold_now()
 
+    def _record_ended(
+        self, routine_id: Any, params: Any, status: Any, error: Any, start_ns: int, elapsed_ns: int
+    ) -> None:
+        """Record an execution that ran and ended elsewhere, with the times that were taken there.
+
+        Args:
+            routine_id: The routine.
+            params: What it was called with.
+            status: How it ended.
+            error: What went wrong, as a text, or None.
+            start_ns: When it started, in nanoseconds since the epoch.
+            elapsed_ns: How long it took, in nanoseconds.
+        """
+        if params is not None and self._capture is not None:
+            params = self._captured(params)
+        execution_id = self._next_id()
+        self._fold._may_overlap = True  # on the wall clock, whatever stands next to it in the log
+        start = START, routine_id, params, None, execution_id, None, start_ns, 0
+        end = status, routine_id, None, error, execution_id, None, start_ns + elapsed_ns, elapsed_ns
+        self._log.extend(start + end)  # at once: no end without an id can come between and close this execution
+        if self._eager:
+            self._fold_now()
+
     def _captured(self, payload: Any) -> Any:
         """Return what ``capture`` makes of a payload, or a text that says why it failed."""
         try:
