@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -114,3 +117,29 @@ def test_asyncio_tasks_tells_the_tasks_that_ran_at_once_apart():
     assert float(ends[3][2]) < 30
     assert ends[4][1::2] == ("failed", "LookupError: there is no page missing")
     assert all(end[1::2] == ("completed", "3 words") for end in ends[:3] if float(end[2]) < 0.5)
+
+
+def test_dask_flow_merges_what_every_call_on_the_workers_recorded():
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip("distributed is not installed")
+    command = [sys.executable, EXAMPLES / "dask_flow.py", "20000"]
+    result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(
+        "The largest gap between primes in parts of the numbers below 20,000 is 52, after 19,609.\n"
+    )
+    assert re.search(r"^prime gaps: [\d.]+ s, at most [2-4] at once$", result.stdout, re.MULTILINE)
+    assert re.search(r"^8 calls on [12] workers, 8 events$", result.stdout, re.MULTILINE)
+    lines = result.stdout.split("total ms\n")[1].splitlines()
+    table = {cells[0]: cells[1:] for cells in map(str.split, lines)}
+    assert {routine: cells[:2] for routine, cells in table.items()} == {
+        "search": ["8", "0"],
+        "sieve": ["8", "0"],
+        "measure": ["8", "0"],
+    }
+    inside = sum(float(table[step][3].replace(",", "")) for step in ("sieve", "measure"))
+    assert inside <= float(table["search"][3].replace(",", "")) + 1
