@@ -9,10 +9,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import routilux
+from records import without_clock
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine
 from serilux import SerializableRegistry, register_serializable
-
-CLOCK_READINGS = {"start_time", "end_time", "execution_time", "timestamp"}
 
 
 class Step(Routine):
@@ -142,10 +141,6 @@ def recorded(flow):
         },
         "events": sorted(events, key=json.dumps),  # threads race
     }
-
-
-def without_clock(record):
-    return {key: "a clock reading" if key in CLOCK_READINGS else value for key, value in record.items()}
 
 
 def saved_and_read_back():
