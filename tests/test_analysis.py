@@ -138,6 +138,23 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
     assert [emission.event["timestamp"] for emission in emissions] == [at(1)]
 
 
+@pytest.mark.parametrize(
+    ("fields", "elapsed_ns"),
+    [
+        ({"execution_time": 1.234567891}, 1_234_567_891),
+        ({"execution_time": -1}, 2_000_000_000),
+        ({"execution_time": float("nan")}, 2_000_000_000),
+        ({"execution_time": "long"}, 2_000_000_000),
+        ({"execution_time": None, "end_time": at(0)}, 0),
+        ({"execution_time": None, "end_time": None}, None),
+    ],
+)
+def test_an_execution_took_its_execution_time_or_else_what_its_texts_tell(fields: Any, elapsed_ns: int | None) -> None:
+    tracker = run([("a", 1, 3)])
+    tracker.routine_executions["a"][0].update(fields)
+    assert timeline(tracker).executions[0].elapsed_ns == elapsed_ns
+
+
 def test_ids_in_records_may_be_anything() -> None:
     tracker = run([("a", 0, 1)], [event(["un", "hashable"], 0, {"x": 1}), event("a", 0, ["a"])])
     assert [edge["source_routine_id"] for edge in event_edges(tracker)] == ["['un', 'hashable']", "a"]

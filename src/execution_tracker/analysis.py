@@ -17,9 +17,11 @@ from execution_tracker.persistence import names_of
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
 if TYPE_CHECKING:
+    from execution_tracker.folding import Snapshot
     from execution_tracker.tracker import ExecutionTracker
 
 _EDGE = ("source_routine_id", "event_name", "target_routine_id")
+_LONGEST_S = 1e9  # thirty years; what is longer was edited by hand
 _COMPARED = ("avg_execution_time", "median_execution_time", "p95_execution_time")
 
 
@@ -30,6 +32,14 @@ class Execution(NamedTuple):
     start_ns: int
     end_ns: int | None
     record: Record
+
+    @property
+    def elapsed_ns(self) -> int | None:
+        """How long it took, None while it runs: its execution time, which is finer than the texts of start and end."""
+        time = self.record.get("execution_time")
+        if isinstance(time, (int, float)) and 0 <= time <= _LONGEST_S:
+            return round(time * SECOND_NS)
+        return None if self.end_ns is None else max(self.end_ns - self.start_ns, 0)
 
 
 class Emission(NamedTuple):
@@ -72,7 +82,11 @@ def timeline(tracker: ExecutionTracker) -> Timeline:
     >>> executions[parsed.fed].routine_id, counted.fed
     ('count', None)
     """
-    run = tracker._snapshot()
+    return timeline_of(tracker._snapshot())
+
+
+def timeline_of(run: Snapshot) -> Timeline:
+    """Put a moment of a run on one time axis, as :func:`timeline` does."""
     executions = [
         Execution(routine_id, start_ns, to_ns(record.get("end_time")), record)
         for routine_id, records in run.executions.items()
