@@ -124,7 +124,7 @@ def _unpacked(content: bytes) -> bytes:
 
 
 def write_run(path: str | bytes | os.PathLike[Any], pieces: Iterable[str]) -> None:
-    """Write ASCII text to a file at once: whatever happens, it holds what it held, or all of the text.
+    """Write text to a file at once, in UTF-8: whatever happens, it holds what it held, or all of the text.
 
     Raises:
         OSError: The system does not take it.
@@ -159,9 +159,9 @@ def _write(file: IO[bytes], pieces: Iterable[str], packed: bool) -> None:
     if packed:
         # Without a name and a time in it, the same run gives the same file.
         with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packer:
-            packer.writelines(piece.encode("ascii") for piece in pieces)
+            packer.writelines(piece.encode() for piece in pieces)
     else:
-        file.writelines(piece.encode("ascii") for piece in pieces)
+        file.writelines(piece.encode() for piece in pieces)
 
 
 @contextmanager
