@@ -1,0 +1,1 @@
+"""Runs in the forms that trace viewers and tracing back ends read."""
