@@ -23,6 +23,7 @@ from runs import event, execution, run, story
 
 from execution_tracker import ExecutionTracker, __version__, cli
 from execution_tracker.commands import commands
+from execution_tracker.export.chrome_trace import to_chrome_trace
 
 COMMAND = [sys.executable, "-m", "execution_tracker"]
 
@@ -382,3 +383,34 @@ def test_a_tracker_that_recorded_and_was_saved_reports_itself(call_here: Any, tm
     code, out, _ = call_here("report", tmp_path / "real.json")
     assert code == 0
     assert out.startswith("real\n")
+
+
+# --- files for the browser and for Perfetto ---
+
+
+def test_html_writes_a_page(file: Path, tmp_path: Path) -> None:
+    result = call("html", file, "-o", tmp_path / "run.html")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert "<!doctype html>" in (tmp_path / "run.html").read_text().lower()
+
+
+def test_trace_writes_what_the_exporter_gives(file: Path, tmp_path: Path) -> None:
+    result = call("trace", file, "-o", tmp_path / "trace.json.gz")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    trace = json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))
+    assert trace == to_chrome_trace(ExecutionTracker.load(file))
+
+
+@pytest.mark.parametrize("command", ["html", "trace"])
+def test_a_file_that_cannot_be_written_is_named_in_one_line(command: str, file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "missing" / "file"
+    result = call(command, file, "-o", output)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert result.stderr.decode().count("\n") == 1
+    assert f"{output}: No such file or directory" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["html", "trace"])
+def test_the_name_of_the_output_is_not_guessed(command: str, file: Path) -> None:
+    result = call(command, file)
+    assert (result.returncode, result.stderr.count(b"\n")) == (2, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy
@@ -118,6 +118,22 @@ def test_peak_concurrency_and_wall_time_hold_across_zones_and_forms_of_time() ->
     assert (numbers["peak_concurrency"], numbers["wall_time"]) == (2, 5.0)
 
 
+def test_times_with_an_offset_among_local_ones_are_taken_as_the_moments_they_are() -> None:
+    def lasting_a_second(begin: float, zone: timezone | None = None) -> dict[str, Any]:
+        moments = (datetime.fromtimestamp(begin + second, zone) for second in (0, 1))
+        start, end = (moment.isoformat(timespec="microseconds") for moment in moments)
+        return {**ended(0, 1), "start_time": start, "end_time": end}
+
+    foreign = lasting_a_second(0.5, timezone(timedelta(hours=3)))
+    assert run(lasting_a_second(0), foreign, lasting_a_second(18_000))["peak_concurrency"] == 2
+
+
+def test_numbers_too_large_to_add_up_cost_no_metrics() -> None:
+    huge = [{**ended(0, 1), "execution_time": time} for time in (1e308, 1e308, 10**400)]
+    numbers = metrics.run_metrics("flow", snapshot({"a": huge[:1], "b": huge[1:]}))
+    assert (numbers["total_executions"], numbers["total_execution_time"]) == (3, 0.0)
+
+
 def test_an_empty_run_gives_zeros() -> None:
     numbers = ExecutionTracker("empty").get_performance_metrics()
     assert numbers.pop("flow_id") == "empty"
@@ -164,6 +180,8 @@ def test_flow_performance_sums_all_times_and_averages_the_routines_averages() ->
         {"execution_time": "long"},
         {"execution_time": math.nan},
         {"execution_time": math.inf},
+        {"execution_time": 1e308},
+        {"execution_time": 10**400},
         {"status": ["odd"]},
         {"status": None},
     ],

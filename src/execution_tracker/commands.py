@@ -16,12 +16,15 @@ from execution_tracker.payloads import json_safe
 from execution_tracker.report import _summary as summary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.progress import Progress
 
 _CHUNK = 1_000_000
 _LARGE = 4_000_000  # bytes; reading less takes no time to speak of
 
 _run_argument = click.argument("run", type=click.Path(allow_dash=True))
+_output_option = click.option("-o", "--output", required=True, metavar="FILE", help="The file to write.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 
@@ -80,6 +83,44 @@ def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
         "event_edges": list(map(json_safe, analysis.event_edges(tracker))),
         "failures": list(map(json_safe, failed)),
     }
+
+
+@commands.command()
+@_run_argument
+@_output_option
+def html(run: str, output: str) -> None:
+    """Write a run as one page for the browser, which needs no network.
+
+    \b
+    Example:
+      execution-tracker html run.json.gz -o run.html
+    """
+    from execution_tracker.report.html import write_html
+
+    _write(write_html, run, output)
+
+
+@commands.command()
+@_run_argument
+@_output_option
+def trace(run: str, output: str) -> None:
+    """Write a run as a trace for Perfetto, compressed if the name of the file ends in .gz.
+
+    \b
+    Example:
+      execution-tracker trace run.json.gz -o trace.json   # and open it at https://ui.perfetto.dev
+    """
+    from execution_tracker.export.chrome_trace import write_chrome_trace
+
+    _write(write_chrome_trace, run, output)
+
+
+def _write(write: Callable[[ExecutionTracker, str], None], run: str, output: str) -> None:
+    tracker = _load(run)
+    try:
+        write(tracker, output)
+    except OSError as error:  # the name in it may be that of a temporary file
+        raise click.ClickException(f"{output}: {error.strerror or error}") from error
 
 
 @commands.command()
