@@ -130,7 +130,7 @@ def test_times_with_an_offset_among_local_ones_are_taken_as_the_moments_they_are
 
 def test_numbers_too_large_to_add_up_cost_no_metrics() -> None:
     huge = [{**ended(0, 1), "execution_time": time} for time in (1e308, 1e308, 10**400)]
-    numbers = metrics.run_metrics("flow", snapshot({"a": huge[:1], "b": huge[1:]}))
+    numbers = metrics.run_metrics("flow", snapshot({"a": huge[:1], "b": huge[1:]}, []))
     assert (numbers["total_executions"], numbers["total_execution_time"]) == (3, 0.0)
 
 

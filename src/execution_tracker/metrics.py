@@ -153,7 +153,7 @@ def _execution_times(records: list[Record]) -> list[float]:
     times = [time for record in records if (time := record.get("execution_time")) is not None]
     try:
         times.sort()
-        if isfinite(fsum(times)) and (not times or -_LIMIT_S < times[0] and times[-1] < _LIMIT_S):
+        if not times or (isfinite(fsum(times)) and max(-times[0], times[-1]) < _LIMIT_S):
             return times
     except (TypeError, OverflowError):
         pass
