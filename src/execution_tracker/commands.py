@@ -104,11 +104,13 @@ def html(run: str, output: str) -> None:
 @_run_argument
 @_output_option
 def trace(run: str, output: str) -> None:
-    """Write a run as a trace for Perfetto, compressed if the name of the file ends in .gz.
+    """Write a run as a trace, to open at https://ui.perfetto.dev.
+
+    It is compressed if the name of the file ends in .gz.
 
     \b
     Example:
-      execution-tracker trace run.json.gz -o trace.json   # and open it at https://ui.perfetto.dev
+      execution-tracker trace run.json.gz -o trace.json
     """
     from execution_tracker.export.chrome_trace import write_chrome_trace
 
