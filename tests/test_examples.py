@@ -143,3 +143,27 @@ def test_dask_flow_merges_what_every_call_on_the_workers_recorded():
     }
     inside = sum(float(table[step][3].replace(",", "")) for step in ("sieve", "measure"))
     assert inside <= float(table["search"][3].replace(",", "")) + 1
+
+
+def test_opentelemetry_spans_prints_a_line_for_each_span_of_the_run():
+    try:
+        import opentelemetry.sdk  # noqa: F401
+    except ImportError:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip("OpenTelemetry's SDK is not installed")
+    result = run_example("opentelemetry_spans.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    *lines, root, count = result.stdout.splitlines()
+    assert re.fullmatch(r"shop +[\d.]+ ms", root)
+    assert count == "8 spans"
+    spans = sorted(re.sub(r" +[\d.]+ ms", "", line) for line in lines)
+    assert [span for span in spans if span.startswith("pack")] == [
+        f'pack  in the run, fed by 1  "a box of {order}"' for order in ("1 coffee", "3 tea", "5 tea")
+    ]
+    assert spans[3:] == [
+        "parse  in the run  ValueError: invalid literal for int() with base 10: 'two'",
+        'parse  in the run  [1, "coffee"]',
+        'parse  in the run  [3, "tea"]',
+        'parse  in the run  [5, "tea"]',
+    ]

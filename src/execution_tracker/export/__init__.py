@@ -1,1 +1,21 @@
 """Runs in the forms that trace viewers and tracing back ends read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from execution_tracker.payloads import snapshot
+
+bounded = snapshot()
+
+
+def filled(record: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """Return what a record holds under these keys, JSON-safe and bounded, without what is empty."""
+    return {key: safe for key in keys if (safe := bounded(record.get(key))) not in (None, {})}
+
+
+def text(value: object) -> str:
+    """Return a bounded text for an id or a name of any type, an empty one for None."""
+    safe = bounded(value)
+    return safe if isinstance(safe, str) else "" if safe is None else json.dumps(safe, ensure_ascii=False)

@@ -11,14 +11,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.analysis import Emission, Execution, Timeline, timeline_of
-from execution_tracker.payloads import json_safe, snapshot
+from execution_tracker.export import filled, text
+from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from os import PathLike
 
-    from execution_tracker.pairing import Record
     from execution_tracker.tracker import ExecutionTracker
 
 # What happens at one moment comes in this order: a row is free again before the next execution needs it, an arrow
@@ -31,7 +31,6 @@ _CHUNK = 100  # trace events that are encoded at a time
 
 # Perfetto shows "ü" as it is, but "\\u00fc" as these six characters.
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False, ensure_ascii=False).encode
-_capture = snapshot()
 
 
 def to_chrome_trace(tracker: ExecutionTracker) -> dict[str, Any]:
@@ -106,7 +105,7 @@ def _pieces(trace: dict[str, Any]) -> Iterator[str]:
 
 def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return the trace of a run with an iterator for its events."""
-    run, flow_id = tracker._snapshot(), _text(tracker.flow_id)
+    run, flow_id = tracker._snapshot(), text(tracker.flow_id)
     timeline = timeline_of(run)
     begun = [(execution.start_ns, execution.record.get("start_time")) for execution in timeline.executions[:1]]
     begun += [(emission.at_ns, emission.event.get("timestamp")) for emission in timeline.emissions[:1]]
@@ -116,7 +115,7 @@ def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
         "displayTimeUnit": "ms",
         "otherData": {
             "flow_id": flow_id,
-            "start_time": begin and _text(begin),
+            "start_time": begin and text(begin),
             "start_time_ns": begin_ns if begun else None,
             "dropped_executions": run.dropped.executions,
             "dropped_events": run.dropped.events,
@@ -134,7 +133,7 @@ def _events(flow_id: str, names: dict[Any, str], timeline: Timeline, begin_ns: i
     for step_ns, step, index in steps:
         ts = (step_ns - begin_ns) / 1000
         if step == _START:
-            args = _args(executions[index].record, "status", "params", "result", "error")
+            args = filled(executions[index].record, "status", "params", "result", "error")
             arrow = _arrow(led_to[index], "flow_in") if index in led_to else {}
             yield {"ph": "b", "ts": ts, **slices[index].face, "args": args, **arrow}
         elif step in (_END, _END_AT_START):
@@ -143,7 +142,7 @@ def _events(flow_id: str, names: dict[Any, str], timeline: Timeline, begin_ns: i
             fed, name = slices[instants[index].fed or 0], instants[index].face["name"]
             yield {"ph": "n", "ts": ts, **fed.face, "name": name, **_arrow(index, "flow_in")}
         else:
-            args = _args(emissions[index].event, "source_routine_id", "target_routine_id", "data")
+            args = filled(emissions[index].event, "source_routine_id", "target_routine_id", "data")
             arrow = _arrow(index, "flow_out") if instants[index].fed is not None else {}
             yield {"ph": "n", "ts": ts, **instants[index].face, "args": args, **arrow}
 
@@ -175,7 +174,7 @@ def _slice(name: str, execution: Execution, number: int) -> _Slice:
 
 
 def _instant(emission: Emission, slices: list[_Slice], number: int) -> _Instant:
-    at_ns, name = emission.at_ns, _text(emission.event.get("event_name"))
+    at_ns, name = emission.at_ns, text(emission.event.get("event_name"))
     if emission.source is not None:
         source = slices[emission.source]
         # Start and event are cut to the tick, the end is not: it may seem to be earlier than an event before it.
@@ -212,13 +211,3 @@ def _steps(slices: list[_Slice], instants: list[_Instant]) -> tuple[list[tuple[i
 
 def _arrow(number: int, end: str) -> dict[str, Any]:
     return {"bind_id": hex(number + 1), end: True}
-
-
-def _args(record: Record, *keys: str) -> dict[str, Any]:
-    """Return what a record holds under these keys, bounded, without what is empty."""
-    return {key: safe for key in keys if (safe := _capture(record.get(key))) not in (None, {})}
-
-
-def _text(value: object) -> str:
-    safe = _capture(value)
-    return safe if isinstance(safe, str) else "" if safe is None else _encode(safe)

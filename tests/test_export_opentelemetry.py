@@ -1,0 +1,449 @@
+"""What OpenTelemetry's SDK, and a receiver behind its exporter, get of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import BEGIN, at, event, execution, run
+
+from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker.analysis import timeline
+from execution_tracker.export.opentelemetry import export_spans
+from execution_tracker.timestamps import SECOND_NS
+
+try:
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+except ImportError as missing:
+    if os.environ.get("CI") == "true":
+        raise
+    pytest.skip(f"OpenTelemetry's SDK or its exporter is not installed: {missing}", allow_module_level=True)
+
+BEGIN_NS = int(BEGIN.timestamp()) * SECOND_NS
+
+
+def recorded(count: int) -> ExecutionTracker:
+    tracker = ExecutionTracker("big")
+    for number in range(count):
+        routine_id = f"r{number % 10}"
+        tracker.record_routine_start(routine_id, {"n": number})
+        tracker.record_event(routine_id, "done", f"r{(number + 1) % 10}", {"n": number})
+        tracker.record_routine_end(routine_id, result={"words": number})
+    return tracker
+
+
+def provider_with(*processors: SpanProcessor, **options: Any) -> TracerProvider:
+    provider = TracerProvider(shutdown_on_exit=False, **options)
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider
+
+
+def exported(tracker: ExecutionTracker, **options: Any) -> tuple[ReadableSpan, list[ReadableSpan]]:
+    """Return the root and the other spans in the order in which the provider got them."""
+    memory = InMemorySpanExporter()
+    count = export_spans(tracker, provider_with(SimpleSpanProcessor(memory), **options))
+    *spans, root = memory.get_finished_spans()
+    assert count == len(spans) + 1
+    return root, spans
+
+
+def attributes(span: Any) -> dict[str, Any]:
+    return {name.removeprefix("execution_tracker."): value for name, value in span.attributes.items()}
+
+
+def links(spans: list[ReadableSpan]) -> list[tuple[str, str]]:
+    names = {span.context.span_id: span.name for span in spans}
+    return [(names[link.context.span_id], span.name) for span in spans for link in span.links]
+
+
+# --- what a span is ---
+
+
+def test_a_run_is_one_trace_with_a_root_that_is_named_by_the_flow() -> None:
+    root, spans = exported(run([execution("a", 5, 10), execution("b", 3, 20)], [event("main", 1), event("a", 7)]))
+    assert (root.name, root.parent) == ("nightly", None)
+    assert (root.start_time, root.end_time) == (BEGIN_NS + SECOND_NS, BEGIN_NS + 20 * SECOND_NS)
+    assert [span.parent for span in spans] == [root.context] * 2
+    assert {span.context.trace_id for span in spans} == {root.context.trace_id}
+    assert attributes(root) == {"flow_id": "nightly", "dropped_executions": 0, "dropped_events": 0}
+    assert root.instrumentation_scope is not None
+    assert root.instrumentation_scope.name == "execution_tracker"
+
+
+def test_the_root_is_a_root_even_within_another_span() -> None:
+    memory = InMemorySpanExporter()
+    provider = provider_with(SimpleSpanProcessor(memory))
+    with provider.get_tracer("test").start_as_current_span("other"):
+        export_spans(run([execution("a", 0, 1)]), provider)
+    spans = {span.name: span for span in memory.get_finished_spans()}
+    assert spans["nightly"].parent is None
+    assert spans["a"].context.trace_id != spans["other"].context.trace_id
+
+
+@pytest.mark.parametrize(("flow_id", "name"), [("", "run"), (None, "run"), (7, "7"), ("ü\ud800", "ü\\ud800")])
+def test_the_root_has_a_name_whatever_the_flow_id_is(flow_id: Any, name: str) -> None:
+    root, _ = exported(ExecutionTracker(flow_id))
+    assert root.name == name
+
+
+def test_each_execution_is_a_span_with_its_exact_times_in_the_order_of_the_starts() -> None:
+    _, spans = exported(
+        run([execution("b", 7, 9), execution("a", 5, 10), execution("a", 20, 21) | {"execution_time": 1.234e-6}])
+    )
+    assert [(span.name, span.start_time, span.end_time) for span in spans] == [
+        ("a", BEGIN_NS + 5 * SECOND_NS, BEGIN_NS + 10 * SECOND_NS),
+        ("b", BEGIN_NS + 7 * SECOND_NS, BEGIN_NS + 9 * SECOND_NS),
+        ("a", BEGIN_NS + 20 * SECOND_NS, BEGIN_NS + 20 * SECOND_NS + 1234),
+    ]
+
+
+def test_an_unfinished_execution_ends_with_the_run_and_says_that_it_runs() -> None:
+    root, (unfinished, _) = exported(run([execution("a", 0, None), execution("b", 1, 9)]))
+    assert unfinished.end_time == root.end_time == BEGIN_NS + 9 * SECOND_NS
+    assert attributes(unfinished)["status"] == "running"
+    assert unfinished.status.status_code is trace.StatusCode.UNSET
+
+
+def test_params_and_result_are_bounded_json_texts() -> None:
+    params = {"text": "x" * 999, "nan": float("nan"), "ü": {1}}
+    _, (span,) = exported(run([execution("a", 0, 1) | {"params": params, "result": 5}]))
+    told = attributes(span)
+    assert json.loads(told.pop("params")) == {"text": "x" * 200 + "… (+799 characters)", "nan": "nan", "ü": [1]}
+    assert told == {"routine_id": "a", "status": "completed", "result": "5"}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("ValueError: no", "ValueError"),
+        ("json.JSONDecodeError: Expecting value: line 1", "json.JSONDecodeError"),
+        ("KeyboardInterrupt", "KeyboardInterrupt"),
+        ("no such file: a.md", "_OTHER"),
+        (None, "_OTHER"),
+        ({"code": 5}, "_OTHER"),
+    ],
+)
+def test_a_failed_execution_has_the_status_error_its_message_and_its_type(error: Any, kind: str) -> None:
+    _, (span, completed) = exported(
+        run(
+            [execution("a", 0, 1) | {"status": "failed", "error": error}, execution("a", 2, 3) | {"error": "a warning"}]
+        )
+    )
+    message = json.dumps(error) if isinstance(error, dict) else error
+    assert (span.status.status_code, span.status.description) == (trace.StatusCode.ERROR, message)
+    assert span.attributes is not None
+    assert span.attributes["error.type"] == kind
+    assert attributes(span).get("error") == message
+    assert completed.status.status_code is trace.StatusCode.UNSET
+
+
+def test_events_are_span_events_of_the_execution_that_emitted_them_else_of_the_root() -> None:
+    events = [event("a", 7, "b") | {"data": {"n": 1}}, event("main", 2, "a", "begin"), event("a", 8, None, "more")]
+    root, (span, _) = exported(run([execution("a", 5, 10), execution("b", 8, 9)], events))
+    assert [(each.name, each.timestamp, attributes(each)) for each in span.events] == [
+        ("done", BEGIN_NS + 7 * SECOND_NS, {"source_routine_id": "a", "target_routine_id": "b", "data": '{"n": 1}'}),
+        ("more", BEGIN_NS + 8 * SECOND_NS, {"source_routine_id": "a"}),
+    ]
+    assert [(each.name, each.timestamp) for each in root.events] == [("begin", BEGIN_NS + 2 * SECOND_NS)]
+
+
+def test_each_execution_links_to_all_that_fed_it() -> None:
+    _, spans = exported(
+        run(
+            [execution("a", 0, 1), execution("b", 2, 3), execution("c", 4, 5), execution("c", 6, 7)],
+            [event("a", 1, "b"), event("a", 1, "c", "direct"), event("b", 3, "c"), event("main", 5, "c")],
+        )
+    )
+    assert links(spans) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [attributes(link) for link in spans[2].links] == [{"event_name": "direct"}, {"event_name": "done"}]
+    assert spans[3].links == ()
+
+
+def test_executions_that_fed_each_other_within_one_tick_link_to_each_other() -> None:
+    _, spans = exported(run([execution("a", 0, 0), execution("b", 0, 0)], [event("a", 0, "b"), event("b", 0, "a")]))
+    assert links(spans) == [("b", "a"), ("a", "b")]
+
+
+def test_a_run_without_executions_is_a_root() -> None:
+    root, spans = exported(ExecutionTracker("nightly"))
+    assert (root.name, spans) == ("nightly", [])
+    root, spans = exported(run([], [event("a", 1, "b")]))
+    assert [each.name for each in root.events] == ["done"]
+
+
+def test_the_root_tells_what_was_dropped() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    for _ in range(3):
+        tracker.record_routine_start("a")
+        tracker.record_event("a", "done")
+        tracker.record_routine_end("a")
+    root, spans = exported(tracker)
+    assert len(spans) == 1
+    assert (attributes(root)["dropped_executions"], attributes(root)["dropped_events"]) == (2, 2)
+
+
+def test_the_export_leaves_the_tracker_and_the_global_state_as_they_are() -> None:
+    tracker = recorded(5)
+    before, provider = tracker.serialize(), trace.get_tracer_provider()
+    exported(tracker)
+    assert tracker.serialize() == before
+    assert not tracker._live
+    assert trace.get_tracer_provider() is provider
+    assert not trace.get_current_span().get_span_context().is_valid
+
+
+# --- any run ---
+
+moments = st.integers(0, 5)
+names = st.sampled_from("abc")
+runs = st.builds(
+    run,
+    st.lists(
+        st.builds(
+            lambda name, start, span: execution(name, start, None if span is None else start + span),
+            names,
+            moments,
+            st.none() | st.integers(-2, 5),
+        ),
+        max_size=10,
+    ),
+    st.lists(st.builds(event, names | st.just("main"), moments, st.none() | names), max_size=10),
+)
+
+
+@settings(deadline=None)
+@given(runs)
+def test_every_execution_event_and_link_of_any_run_is_exported_once(tracker: ExecutionTracker) -> None:
+    root, spans = exported(tracker)
+    executions, emissions = timeline(tracker)
+    assert [(span.name, span.start_time) for span in spans] == [(each.routine_id, each.start_ns) for each in executions]
+    position = {span.context.span_id: number for number, span in enumerate(spans)}
+    assert Counter(
+        (position[link.context.span_id], number) for number, span in enumerate(spans) for link in span.links
+    ) == Counter((each.source, each.fed) for each in emissions if each.fed is not None and each.source is not None)
+    places = {None: root} | dict(enumerate(spans))
+    for place, span in places.items():
+        assert [each.timestamp for each in span.events] == [each.at_ns for each in emissions if each.source == place]
+        assert span.start_time <= span.end_time
+
+
+# --- a receiver at the other end of the wire ---
+
+
+class Receiver:
+    """An OTLP collector on the loopback interface, which keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def spans(self) -> list[Any]:
+        return [
+            span
+            for request in self.requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+def test_none_of_20_000_executions_is_lost_on_the_way_to_a_collector(receiver: Receiver) -> None:
+    tracker = recorded(20_000)
+    provider = provider_with(BatchSpanProcessor(OTLPSpanExporter(receiver.url)))
+    assert export_spans(tracker, provider) == 20_001
+    spans = receiver.spans()  # all are there as soon as the call returns
+    provider.shutdown()
+    assert len(spans) == 20_001
+    executions, emissions = timeline(tracker)
+    (root,) = (span for span in spans if not span.parent_span_id)
+    children = {span.span_id: span for span in spans if span.parent_span_id == root.span_id}
+    assert len(children) == 20_000
+    assert {span.trace_id for span in spans} == {root.trace_id}
+    assert Counter((span.name, span.start_time_unix_nano, span.end_time_unix_nano) for span in children.values()) == (
+        Counter((each.routine_id, each.start_ns, each.start_ns + (each.elapsed_ns or 0)) for each in executions)
+    )
+
+    def number(span: Any) -> int:
+        params = next(each for each in span.attributes if each.key == "execution_tracker.params")
+        found: int = json.loads(params.value.string_value)["n"]
+        return found
+
+    linked = {(number(children[link.span_id]), number(span)) for span in children.values() for link in span.links}
+    assert linked == {
+        (executions[each.source].record["params"]["n"], executions[each.fed].record["params"]["n"])
+        for each in emissions
+        if each.source is not None and each.fed is not None
+    }
+    assert len(linked) > 19_000
+    assert sum(len(span.events) for span in spans) + root.dropped_events_count == 20_000
+
+
+def test_records_edited_by_hand_reach_the_collector_as_far_as_they_can_be_read(receiver: Receiver) -> None:
+    tracker = run(
+        [
+            execution("ancient", 0, 20) | {"start_time": "0001-01-01T00:00:00+00:00"},
+            execution("far", 0, 20) | {"start_time": "9999-12-31T00:00:00+00:00"},
+            execution("endless", 0, 20) | {"execution_time": 1e300},
+            execution("\0\ud800", 0, 20) | {"status": 2**200, "error": b"\xff", "params": object()},
+            execution(None, 0, 20) | {"status": ["un", "hashable"], "execution_time": "long", "result": float("inf")},
+            {"routine_id": "bare", "start_time": at(0)},
+            {"routine_id": "nothing"},
+        ],
+        [
+            {},
+            {"timestamp": at(1)},
+            event(["un"], 5, {"hash": "able"}, ["name"]) | {"data": {"x": {2**70}}},
+            event("bare", 3),
+        ],
+    )
+    provider = provider_with(BatchSpanProcessor(OTLPSpanExporter(receiver.url)))
+    assert export_spans(tracker, provider) == 7
+    provider.shutdown()
+    found = {span.name for span in receiver.spans()}
+    assert found == {"nightly", "ancient", "far", "endless", "\0\\ud800", "null", "bare"}
+
+
+def test_spans_are_flushed_before_a_queue_of_the_usual_size_is_full() -> None:
+    waiting, most = 0, 0
+
+    class Queue(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            nonlocal waiting
+            waiting = 0
+            return True
+
+    assert export_spans(recorded(3000), provider_with(Queue())) == 3001
+    assert most == 512
+    assert waiting == 0
+
+
+# --- providers that cannot, or will not ---
+
+
+def test_what_a_sampler_drops_does_not_count() -> None:
+    assert export_spans(recorded(9), provider_with(sampler=sampling.ALWAYS_OFF)) == 0
+
+
+def test_a_provider_that_does_nothing_takes_nothing() -> None:
+    assert export_spans(recorded(9), trace.NoOpTracerProvider()) == 0
+
+
+def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing() -> None:
+    memory = InMemorySpanExporter()
+    provider = provider_with(BatchSpanProcessor(memory))
+    provider.shutdown()
+    with pytest.raises(TrackerError, match="shut down"):
+        export_spans(recorded(9), provider)
+    assert memory.get_finished_spans() == ()
+
+
+def test_a_processor_that_raises_is_an_error_and_the_tracker_unharmed() -> None:
+    class Broken(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            raise OSError("no room")
+
+    tracker = recorded(9)
+    before = tracker.serialize()
+    with pytest.raises(TrackerError, match="the tracer provider failed: OSError: no room"):
+        export_spans(tracker, provider_with(Broken()))
+    assert tracker.serialize() == before
+
+
+def test_an_exporter_that_raises_is_for_the_sdk_to_log(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            raise OSError("no network")
+
+    provider = provider_with(BatchSpanProcessor(Broken()))
+    assert export_spans(recorded(9), provider) == 10
+    provider.shutdown()
+    assert "no network" in caplog.text
+
+
+def test_without_a_provider_there_is_an_error_that_says_what_to_do() -> None:
+    program = """
+from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker.export.opentelemetry import export_spans
+try:
+    export_spans(ExecutionTracker())
+except TrackerError as error:
+    print(error)
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+print(export_spans(ExecutionTracker()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    message, count = done.stdout.splitlines()
+    assert message == "there is no tracer provider; pass one, or set one with opentelemetry.trace"
+    assert (count, done.stderr) == ("1", "")
+
+
+def test_without_opentelemetry_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    with pytest.raises(TrackerError, match=r"pip install 'execution-tracker\[otel\]'"):
+        export_spans(ExecutionTracker())
+
+
+def test_the_sdk_is_not_imported() -> None:
+    program = """
+import sys
+from opentelemetry import trace
+from execution_tracker import ExecutionTracker
+from execution_tracker.export.opentelemetry import export_spans
+assert "opentelemetry.sdk" not in sys.modules
+print(export_spans(ExecutionTracker(), trace.NoOpTracerProvider()))
+assert "opentelemetry.sdk" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0\n", "")
