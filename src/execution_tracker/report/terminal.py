@@ -48,6 +48,7 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
 
     >>> from rich.console import Console
     >>> from execution_tracker import ExecutionTracker
+    >>> from execution_tracker.report.terminal import print_report
     >>> print_report(ExecutionTracker("nightly"), Console(width=80))
     nightly
     <BLANKLINE>
