@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from execution_tracker.timestamps import ClockFace, to_ns
@@ -48,6 +48,51 @@ def test_the_end_is_the_start_plus_the_elapsed_time(start_ns: int, elapsed_ns: i
     start = datetime.fromisoformat(clock.text(start_ns))
     end = datetime.fromisoformat(clock.text_after(start_ns, elapsed_ns))
     assert abs((end - start) - timedelta(microseconds=elapsed_ns // 1000)) <= timedelta(microseconds=1)
+
+
+# Changes of the offset that are not on a quarter of an hour, or not even on a full minute.
+ODD_CHANGES = [
+    ("Africa/Monrovia", datetime(1972, 1, 7, 0, 44, 30)),
+    ("America/St_Johns", datetime(2011, 3, 13, 3, 31)),
+    ("America/Goose_Bay", datetime(1987, 4, 5, 4, 1)),
+    ("Antarctica/Casey", datetime(2022, 10, 1, 16, 1)),
+    ("Asia/Gaza", datetime(2010, 3, 26, 22, 1)),
+    ("Pacific/Guam", datetime(1976, 8, 21, 15, 1)),
+    ("Pacific/Kiritimati", datetime(1979, 10, 1, 10, 40)),
+]
+
+
+@pytest.fixture
+def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    def set_zone(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(ODD_CHANGES), st.lists(st.tuples(st.integers(-1000, 1000), st.integers(0, 10**12)), max_size=20))
+def test_at_an_odd_minute_the_offset_changes_as_in_datetime(
+    local_zone: Callable[[str], None], change: tuple[str, datetime], near: list[tuple[int, int]]
+) -> None:
+    name, moment = change
+    local_zone(name)
+    zone = ZoneInfo(name)
+    local, zoned = ClockFace(), ClockFace(zone)
+    for seconds, elapsed_ns in near:
+        instant_ns = (round(moment.replace(tzinfo=timezone.utc).timestamp()) + seconds) * 10**9
+        start = datetime.fromtimestamp(instant_ns // 10**9)
+        end = start + timedelta(microseconds=elapsed_ns // 1000)
+        assert local.text(instant_ns) == start.isoformat(timespec="microseconds")
+        assert local.text_after(instant_ns, elapsed_ns) == end.isoformat(timespec="microseconds")
+        start = datetime.fromtimestamp(instant_ns // 10**9, zone)
+        end = datetime.fromtimestamp((instant_ns + elapsed_ns) // 10**9, zone)
+        end = end.replace(microsecond=(instant_ns + elapsed_ns) // 1000 % 10**6)
+        assert zoned.text(instant_ns) == start.isoformat(timespec="microseconds")
+        assert zoned.text_after(instant_ns, elapsed_ns) == end.isoformat(timespec="microseconds")
 
 
 @pytest.mark.usefixtures("berlin")

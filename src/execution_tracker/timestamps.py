@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 SECOND_NS = 1_000_000_000
-# Since 1972 every zone has changed its offset on a quarter of an hour, so one look-up serves a quarter.
+# An offset that is the same at both ends of a quarter of an hour is so all the time: no zone changes it twice in one.
 _QUARTER_NS = 900 * SECOND_NS
 _NEVER_NS = -(10**30)
 
@@ -27,7 +27,7 @@ class ClockFace:
     def __init__(self, tz: tzinfo | None = None) -> None:
         self.tz = tz
         self._text = self._suffix = ""
-        self._second_ns = self._quarter_ns = _NEVER_NS
+        self._second_ns = self._from_ns = self._until_ns = _NEVER_NS  # the second, and where the offset is valid
         self._offset_ns = 0
 
     def text(self, instant_ns: int) -> str:
@@ -46,29 +46,35 @@ class ClockFace:
         """
         end_ns = start_ns + elapsed_ns
         rest_ns = end_ns - self._second_ns
-        if not 0 <= rest_ns < SECOND_NS or start_ns < self._quarter_ns:
+        if not 0 <= rest_ns < SECOND_NS or start_ns < self._from_ns:
             rest_ns = self._turn_to(end_ns, start_ns if self.tz is None else end_ns)
         micro = rest_ns // 1000
         return f"{self._text}{_DIGITS[micro // 1000]}{_DIGITS[micro % 1000]}{self._suffix}"
 
     def _turn_to(self, instant_ns: int, face_ns: int) -> int:
         """Write the second of an instant with the offset valid at ``face_ns``, and return the instant's rest of it."""
-        quarter_ns = face_ns - face_ns % _QUARTER_NS
-        offset_ns, suffix = self._offset_ns, self._suffix
-        if quarter_ns != self._quarter_ns:
-            offset_ns, suffix = self._offset_at(quarter_ns // SECOND_NS)
+        from_ns, until_ns, offset_ns, suffix = self._from_ns, self._until_ns, self._offset_ns, self._suffix
+        if not from_ns <= face_ns < until_ns:
+            from_ns = face_ns - face_ns % _QUARTER_NS
+            until_ns = from_ns + _QUARTER_NS
+            offset_ns, suffix = self._offset_at(from_ns)
+            if self._offset_at(until_ns - SECOND_NS) != (offset_ns, suffix):  # it changes in the middle of this quarter
+                from_ns = face_ns - face_ns % SECOND_NS
+                until_ns = from_ns + SECOND_NS
+                offset_ns, suffix = self._offset_at(from_ns)
         rest_ns = instant_ns % SECOND_NS
         second_ns = instant_ns - rest_ns
         text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime((second_ns + offset_ns) // SECOND_NS))
-        if not quarter_ns <= instant_ns < quarter_ns + _QUARTER_NS:
+        if not from_ns <= instant_ns < until_ns:
             second_ns = _NEVER_NS  # written with the offset of another time: not for others in this second
         # No call from here on: an interrupt must not leave one without the other.
-        self._quarter_ns, self._offset_ns, self._suffix = quarter_ns, offset_ns, suffix
+        self._from_ns, self._until_ns, self._offset_ns, self._suffix = from_ns, until_ns, offset_ns, suffix
         self._second_ns, self._text = second_ns, text
         return rest_ns
 
-    def _offset_at(self, instant_s: int) -> tuple[int, str]:
+    def _offset_at(self, instant_ns: int) -> tuple[int, str]:
         """Return the offset from UTC, in nanoseconds and as it is written."""
+        instant_s = instant_ns // SECOND_NS
         if self.tz is None:
             return time.localtime(instant_s).tm_gmtoff * SECOND_NS, ""
         from datetime import datetime, timedelta
