@@ -122,6 +122,25 @@ def test_a_naive_text_is_local_time() -> None:
     assert to_ns(ClockFace().text(instant_ns)) == instant_ns // 1000 * 1000
 
 
+def test_what_a_signal_handler_raises_is_not_taken_for_a_text_that_is_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(datetime):
+        def timestamp(self) -> float:
+            raise error
+
+    monkeypatch.setattr("datetime.datetime", Interrupted)
+    error: OSError = TimeoutError("out of a signal handler")
+    with pytest.raises(TimeoutError):
+        to_ns("2026-01-01")
+    error = OSError(22, "the system knows no such local time")
+    assert to_ns("2026-01-01") is None
+
+
 @pytest.mark.parametrize("text", [None, 5, "", "yesterday", "2026-13-01T00:00:00", b"2026-01-01", [], "0001-01-01"])
 def test_what_is_no_time_gives_none(text: object) -> None:
     assert to_ns(text) is None or text == "0001-01-01"
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59.999999", "9999-12-31T00:00:01+00:00"])
+def test_a_time_so_late_that_some_zone_is_in_the_year_10000_is_none(text: str) -> None:
+    assert to_ns(text) is None
+    assert ClockFace(timezone(timedelta(hours=23, minutes=59))).text(to_ns("9999-12-30T23:59:59+00:00") or 0)

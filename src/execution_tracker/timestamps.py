@@ -12,6 +12,7 @@ SECOND_NS = 1_000_000_000
 # An offset that is the same at both ends of a quarter of an hour is so all the time: no zone changes it twice in one.
 _QUARTER_NS = 900 * SECOND_NS
 _NEVER_NS = -(10**30)
+_LAST_NS = 253_402_214_400 * SECOND_NS  # a day before the year 10000, which no datetime of any zone can tell
 
 # Three digits each, looked up: twice as fast as formatting six.
 _DIGITS = [f"{number:03}" for number in range(1000)]
@@ -96,6 +97,11 @@ def to_ns(text: object) -> int | None:
     from datetime import datetime  # a quarter of what importing this package would cost, and often not needed
 
     try:
-        return round(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1000  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError, OSError):
+        instant_ns = round(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1000  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
         return None
+    except OSError as error:  # some systems know no local time before 1970
+        if type(error) is not OSError:  # a TimeoutError comes out of a signal handler
+            raise
+        return None
+    return instant_ns if instant_ns < _LAST_NS else None
