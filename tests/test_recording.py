@@ -241,6 +241,27 @@ def test_any_payload_is_recorded(payload: Any) -> None:
     assert record["params"] is record["result"] is record["status"] is tracker.event_flow[0]["data"] is payload
 
 
+@pytest.mark.parametrize("is_event", [False, True])
+def test_a_payload_that_ends_the_fold_when_asked_ends_no_later_one_and_is_recorded(is_event: bool) -> None:
+    class Leaving:
+        def __bool__(self) -> bool:
+            raise SystemExit
+
+    tracker = ExecutionTracker()
+    payload = Leaving()
+    if is_event:
+        tracker.record_event("a", "asked", None, payload)
+    else:
+        tracker.record_routine_start("a", payload)
+    tracker.record_event("a", "later")
+    with pytest.raises(SystemExit):
+        tracker.get_flow_performance()
+    assert tracker.event_flow[-1]["event_name"] == "later"
+    kept = tracker.event_flow[0]["data"] if is_event else tracker.routine_executions["a"][0]["params"]
+    assert kept is payload
+    tracker._check()
+
+
 def test_a_container_broken_by_hand_does_not_stop_recording() -> None:
     tracker = ExecutionTracker()
     tracker.routine_executions["a"] = 5  # type: ignore[assignment]

@@ -67,6 +67,7 @@ class Fold:
         self._may_overlap = False  # until two executions are open at once, or records come from outside
         self._entries: Iterator[tuple[Any, ...]] = iter(())
         self._entry: Any = None
+        self._asked: Any = None  # the payload that is being asked whether it is empty
 
     def fold(self, log: list[Any]) -> None:
         """Fold what an interrupted fold left behind, and then every entry that is in the log now, oldest first."""
@@ -122,7 +123,7 @@ class Fold:
             "source_routine_id": source_routine_id if type(source_routine_id) is str else hashable(source_routine_id),
             "event_name": event_name,
             "target_routine_id": target_routine_id if type(target_routine_id) is str else hashable(target_routine_id),
-            "data": {} if data is None else _or_empty(data),
+            "data": {} if data is None else self._or_empty(data),
         }
         events = self.events
         # commit
@@ -136,7 +137,7 @@ class Fold:
         record = {
             "routine_id": routine_id,
             "start_time": self.clock.text(wall_ns),
-            "params": {} if params is None else _or_empty(params),
+            "params": {} if params is None else self._or_empty(params),
             "status": "running",
         }
         records = self.executions.get(routine_id)
@@ -221,6 +222,21 @@ class Fold:
                 del by_owner[id(owner)]
             pairing.open_of_owner[routine_id] = by_owner
 
+    def _or_empty(self, payload: Any) -> Any:
+        """Return the payload, ``{}`` for an empty one."""
+        if type(payload) is dict:  # cannot raise, so what is raised here comes out of a signal handler
+            return payload or {}
+        if payload is self._asked:  # its answer ended an earlier fold, and would end each later one
+            self._asked = None
+            return payload
+        self._asked = payload
+        try:
+            kept = payload or {}
+        except Exception:  # an array has no truth value
+            kept = payload
+        self._asked = None
+        return kept
+
     def _latest_record(self, routine_id: Any) -> Record | None:
         """Return the record that an end updates when nothing is open: rule 4, or None for rule 5."""
         records = self.executions.get(routine_id)
@@ -302,13 +318,3 @@ class Fold:
         identities = {id(record) for records in self.executions.values() for record in records}
         assert all(id(opened[0]) in identities for opened in self.pairing.open.values())
         assert len(self.pairing.ended) < self._prune_at
-
-
-def _or_empty(payload: Any) -> Any:
-    """Return the payload, ``{}`` for None or an empty one."""
-    if type(payload) is dict:  # cannot raise, so what is raised here comes out of a signal handler
-        return payload or {}
-    try:
-        return payload or {}
-    except Exception:  # an array has no truth value
-        return payload
