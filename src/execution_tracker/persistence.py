@@ -85,6 +85,9 @@ def _safe_records(copies: list[Any]) -> list[Any]:
     shapes = _plain_shapes(copies)
     if shapes is None:
         return list(map(json_safe, copies))
+    if len(shapes) == 1:
+        _make_columns_safe(*shapes, copies)
+        return copies
     alike: dict[tuple[str, ...], list[Record]] = {keys: [] for keys in shapes}
     for copy in copies:
         alike[tuple(copy)].append(copy)
@@ -125,7 +128,7 @@ def _plain_copies(values: Sequence[Any], levels: int) -> Sequence[Any] | None:
 
 
 def _plain_dicts(dicts: Sequence[dict[Any, Any]], levels: int) -> Sequence[Any] | None:
-    if max(map(len, dicts)) > 32:
+    if len(dicts[0]) > 32:
         return None
     copies = list(map(dict.copy, dicts))
     shapes = _plain_shapes(copies)
@@ -141,10 +144,13 @@ def _plain_dicts(dicts: Sequence[dict[Any, Any]], levels: int) -> Sequence[Any] 
 
 def _plain_shapes(dicts: Sequence[dict[Any, Any]]) -> set[tuple[str, ...]] | None:
     """Return the different sequences of keys that dicts have, None if not all keys are plain."""
+    keys = [*chain.from_iterable(dicts)]
     # Each key's type is looked at: a key of another type may equal a text.
-    if not set(map(type, chain.from_iterable(dicts))) <= {str}:
+    if not set(map(type, keys)) <= {str}:
         return None
-    shapes = set(map(tuple, dicts))
+    first = tuple(dicts[0])
+    # As no dict has a key twice, all keys in a row repeat those of the first only if each dict has the same.
+    shapes = {first} if keys == [*first] * len(dicts) else set(map(tuple, dicts))
     return shapes if _are_plain_keys(chain.from_iterable(shapes)) else None
 
 
