@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from execution_tracker import ExecutionTracker, recording
+from execution_tracker.pairing import Pairing
 
 Record = dict[str, Any]
 Work = Callable[[], Any]
@@ -699,3 +700,14 @@ def test_what_is_no_list_of_records_does_not_stop_an_end(tracker: ExecutionTrack
     tracker.record_routine_end("a", "ended")
     assert tracker.routine_executions["b"][-1]["status"] == "ended"
     assert statuses(tracker) == ["ended"]
+
+
+def test_containers_may_grow_while_they_are_adopted() -> None:
+    executions: dict[Any, list[Record]] = {"a": [{"routine_id": "a"}, {"routine_id": "a"}], "b": [{}]}
+
+    def next_id() -> int:  # as another thread might, between any two steps
+        executions[f"new {len(executions)}"] = []
+        return len(executions)
+
+    adopted = Pairing().adopt(executions, next_id)
+    assert sorted(map(len, adopted.open_of_routine.values())) == [1, 2]

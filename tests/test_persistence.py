@@ -164,6 +164,16 @@ def test_a_loaded_run_goes_on(tmp_path: Path) -> None:
     tracker._check()
 
 
+def test_ids_that_are_no_texts_keep_apart_however_long_they_are() -> None:
+    tracker = ExecutionTracker()
+    long = "x" * 5_000_000
+    for routine_id in (1, "1", *((long, number) for number in range(15))):
+        tracker.record_routine_start(routine_id, {"id": routine_id if type(routine_id) is int else 0})
+    names = [*tracker.serialize()["routine_executions"]]
+    assert names[:2] == ["1", "1 (2)"]
+    assert [name[-4:] for name in names[2:]] == [f", {number}]"[-4:] for number in range(15)]
+
+
 @pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
 def test_upstream_reads_what_save_wrote(tmp_path: Path, upstream_class: Any, name: str) -> None:
     tracker = recorded(5, max_records=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -260,6 +261,42 @@ def test_a_payload_that_ends_the_fold_when_asked_ends_no_later_one_and_is_record
     kept = tracker.event_flow[0]["data"] if is_event else tracker.routine_executions["a"][0]["params"]
     assert kept is payload
     tracker._check()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_a_payload_records_while_it_is_folded_is_seen_by_who_holds_the_records(live: bool) -> None:
+    class Recording:
+        def __bool__(self) -> bool:
+            tracker.record_event("payload", "asked", None, Recording() if endless else None)
+            return True
+
+    tracker = ExecutionTracker()
+    endless = False
+    events = tracker.event_flow if live else None
+    tracker.record_event("a", "emitted", "b", Recording())
+    events = tracker.event_flow if events is None else events
+    assert [event["event_name"] for event in events] == ["emitted", "asked"]
+    endless = True
+    tracker.record_event("a", "emitted", "b", Recording())
+    assert len(events) > 9
+    assert len(tracker._log) == 8  # the last of those that would go on for ever
+
+
+def test_a_long_log_is_folded_without_the_garbage_collector() -> None:
+    class Looking:
+        def __bool__(self) -> bool:
+            looked.append(gc.isenabled())
+            return True
+
+    looked: list[bool] = []
+    for calls in (1, 5_000):
+        tracker = ExecutionTracker()
+        tracker.record_event("a", "looked", None, Looking())
+        for _ in range(calls):
+            tracker.record_event("a", "e")
+        tracker.get_flow_performance()
+    assert looked == [True, False]
+    assert gc.isenabled()
 
 
 def test_a_container_broken_by_hand_does_not_stop_recording() -> None:

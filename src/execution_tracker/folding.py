@@ -297,6 +297,10 @@ class Fold:
         if events is not None:
             self.events = events
 
+    def expect_overlap(self) -> None:
+        """Take it that executions may overlap whose entries in the log do not."""
+        self._may_overlap = True
+
     def snapshot(self) -> Snapshot:
         """Return shallow copies of everything, quickly."""
         dropped = self.dropped.copy()

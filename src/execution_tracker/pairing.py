@@ -77,8 +77,9 @@ class Pairing:
         known_ended = {id(record): execution_id for execution_id, record in self.ended.items()}
         adopted = Pairing()
         seen: set[int] = set()
-        for routine_id, records in executions.items():
-            for record in records if isinstance(records, list) else ():
+        # Copies, since others may record by hand into containers that they hold.
+        for routine_id, records in dict.copy(executions).items():
+            for record in records[:] if isinstance(records, list) else ():
                 if id(record) in seen:  # a record that stands in two places is open once
                     continue
                 seen.add(id(record))

@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 from execution_tracker.descriptions import TEXTS, described, failure, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any, TypeAlias
 
     Form: TypeAlias = "Callable[[Any, _Run, int], Any]"
     Limits: TypeAlias = tuple[tuple[str, ...], int, int, int, int]
-
-__all__ = ["json_safe", "snapshot"]
 
 _REDACTED = "[redacted]"
 _MAX_DEPTH = 100  # json's own C code recurses too, and the stack may be in use already
@@ -262,17 +260,21 @@ def _write_dict(pairs: Iterable[tuple[Any, Any]], total: int, run: _Run, depth: 
         run.left -= _SCALAR_COST
         whole = _key_text(key, run, depth)
         hidden = _hidden(whole, run)
-        name = _unused(_text(whole, run.max_string, run), copy)
+        name = unused(_text(whole, run.max_string, run), copy)
         copy[name] = _REDACTED if hidden else _convert(item, run, depth)
     if total > len(copy):
-        copy[_unused("…", copy)] = _missing(total - len(copy), "item")
+        copy[unused("…", copy)] = _missing(total - len(copy), "item")
     return copy
 
 
 def _key_text(key: Any, run: _Run, depth: int) -> str:
     if issubclass(type(key), str):
         return str.__str__(key)
-    safe = _convert(key, run, depth)
+    return as_key(_convert(key, run, depth))
+
+
+def as_key(safe: Any) -> str:
+    """Return the text that stands for a JSON-safe value where only a text can stand."""
     if type(safe) is str:
         return safe
     import json  # here, for such keys are rare
@@ -280,7 +282,8 @@ def _key_text(key: Any, run: _Run, depth: int) -> str:
     return json.dumps(safe, ensure_ascii=False)
 
 
-def _unused(name: str, taken: dict[str, Any]) -> str:
+def unused(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken: this one, or with a number after it."""
     while name in taken:
         name = f"{name} ({len(taken) + 1})"
     return name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError
-from execution_tracker.payloads import json_safe
+from execution_tracker.payloads import as_key, json_safe, unused
 from execution_tracker.retention import Dropped, from_json, to_json
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def names_of(run: Snapshot) -> dict[Any, str]:
     ids = [*run.executions, *(routine_id for routine_id in run.dropped.routines if routine_id not in run.executions)]
     if _are_plain_keys(ids):
         return dict(zip(ids, ids, strict=True))
-    # Ids that json_safe made into texts of their own come back in order, one for each.
-    safe: dict[str, None] = json_safe(dict.fromkeys(ids))
-    return dict(zip(ids, safe, strict=True))
+    taken: dict[str, None] = {}
+    for routine_id in ids:
+        taken[unused(as_key(json_safe(routine_id)), taken)] = None
+    return dict(zip(ids, taken, strict=True))
 
 
 def safe_metrics(run: Snapshot, performance_metrics: Any, names: dict[Any, str]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def _safe_records(copies: list[Any]) -> list[Any]:
     if shapes is None:
         return list(map(json_safe, copies))
     if len(shapes) == 1:
-        _make_columns_safe(*shapes, copies)
+        _make_columns_safe(shapes.pop(), copies)
         return copies
     alike: dict[tuple[str, ...], list[Record]] = {keys: [] for keys in shapes}
     for copy in copies:
@@ -134,7 +135,7 @@ def _plain_dicts(dicts: Sequence[dict[Any, Any]], levels: int) -> Sequence[Any] 
     shapes = _plain_shapes(copies)
     if shapes is None or len(shapes) > 1:
         return None
-    for key, column in zip(*shapes, zip(*map(dict.values, copies), strict=True), strict=True):
+    for key, column in zip(shapes.pop(), zip(*map(dict.values, copies), strict=True), strict=True):
         safe = _plain_copies(column, levels)
         if safe is None:
             return None

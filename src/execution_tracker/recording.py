@@ -16,6 +16,7 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
 
 from execution_tracker import owners
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError
 from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 # runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.
 _PATIENCE_S = 0.05
 
-# A log that is bounded by max_records is folded when it has this length, if nobody reads it before.
+# A log of this length is folded without the garbage collector, and even if nobody reads it where max_records bounds it.
 _LONG_LOG = 4096 * ENTRY_WIDTH
+
+_FOLDS = 10  # how often a recorder folds at most, if each fold finds the log longer
 
 _forks = 0
 
@@ -171,7 +174,7 @@ class Recording:
         if params is not None and self._capture is not None:
             params = self._captured(params)
         execution_id = self._next_id()
-        self._fold._may_overlap = True  # on the wall clock, whatever stands next to it in the log
+        self._fold.expect_overlap()  # on the wall clock, whatever stands next to it in the log
         start = START, routine_id, params, None, execution_id, None, start_ns, 0
         end = status, routine_id, None, error, execution_id, None, start_ns + elapsed_ns, elapsed_ns
         self._log.extend(start + end)  # at once: no end without an id can come between and close this execution
@@ -223,6 +226,7 @@ class Recording:
             self._live = True
             self._eager = True
             self._fold_log()
+        self._fold_now()  # what was recorded meanwhile, in the middle of that fold
 
     def _replace(
         self,
@@ -239,6 +243,7 @@ class Recording:
                 self._fold.dropped = dropped
             if unmatched_ends is not None:
                 self._fold.unmatched_ends = unmatched_ends
+        self._fold_now()
 
     def _snapshot(self) -> Snapshot:
         """Fold, and return what there is, less what users broke by hand."""
@@ -252,7 +257,7 @@ class Recording:
                 self._folding_since = outer
         if not self._live:
             return snapshot
-        self._fold_now()  # for recorders that lost their patience meanwhile
+        self._fold_now()
         return snapshot._replace(
             executions={routine_id: _dicts(records) for routine_id, records in snapshot.executions.items()},
             events=_dicts(snapshot.events),
@@ -269,9 +274,10 @@ class Recording:
         if lock._is_owned():  # a finalizer or a signal handler in the middle of a fold, which goes on afterwards
             return
         try:
-            # Even if the log is empty: another thread may have taken the entry and not folded it yet. And twice: a
-            # recorder may have lost its patience during the first fold.
-            for _ in range(2):
+            # Even if the log is empty: another thread may have taken the entry and not folded it yet. And again: a
+            # finalizer may have recorded during the fold, or another thread have lost its patience. But not for ever,
+            # as there may be payloads whose own code records whenever it is asked something.
+            for _ in range(_FOLDS):
                 if not lock.acquire(timeout=_PATIENCE_S):
                     return
                 self._fold_log()
@@ -295,7 +301,10 @@ class Recording:
             return
         self._folding_since = _forks
         try:
-            self._fold.fold(self._log)
+            if len(self._log) < _LONG_LOG:
+                self._fold.fold(self._log)
+            else:
+                built_at_once(lambda: self._fold.fold(self._log))
         finally:
             self._folding_since = -1
 
