@@ -83,6 +83,7 @@ def print_comparison(
         console: Where to print; by default standard output, in colour if that is a terminal.
 
     >>> from rich.console import Console
+    >>> from execution_tracker.report.terminal import print_comparison
     >>> print_comparison([], 1.5, Console(width=80))
     Neither run has an execution.
     <BLANKLINE>
