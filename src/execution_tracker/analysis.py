@@ -35,7 +35,7 @@ class Execution(NamedTuple):
 
     @property
     def elapsed_ns(self) -> int | None:
-        """How long it took, None while it runs: its execution time, which is finer than the texts of start and end."""
+        """How long it took, None while it runs. An execution time is finer than the texts of start and end."""
         time = self.record.get("execution_time")
         if isinstance(time, (int, float)) and 0 <= time <= _LONGEST_S:
             return round(time * SECOND_NS)
