@@ -119,6 +119,16 @@ def test_asyncio_tasks_tells_the_tasks_that_ran_at_once_apart():
     assert all(end[1::2] == ("completed", "3 words") for end in ends[:3] if float(end[2]) < 0.5)
 
 
+def test_processes_merges_what_each_process_recorded():
+    result = run_example("processes.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    headline, *parts, run = result.stdout.splitlines()
+    assert headline == "1229 primes below 10,000"
+    assert sorted(int(part.split()[0]) for part in parts) == [0, 2_000, 4_000, 6_000, 8_000]
+    assert sum(int(part.split()[2]) for part in parts) == 1229
+    assert run == "<ExecutionTracker 'primes': 5 executions, 0 failed, 0 running, 0 events>"
+
+
 def test_dask_flow_merges_what_every_call_on_the_workers_recorded():
     try:
         import distributed  # noqa: F401
