@@ -7,15 +7,18 @@ upstream closes the wrong ones.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from execution_tracker import ExecutionTracker, recording
+from execution_tracker import ExecutionTracker, InvalidRunError, recording
 
 Record = dict[str, Any]
 Call = tuple[str, dict[str, Any]]
@@ -228,3 +231,62 @@ def test_of_overlapping_executions_upstream_closes_the_newest_twice_and_we_close
         tracker.record_routine_end("a", "outer")
     assert [record["status"] for record in theirs.routine_executions["a"]] == ["running", "outer"]
     assert [record["status"] for record in ours.routine_executions["a"]] == ["outer", "inner"]
+
+
+def test_an_id_that_is_no_key_makes_upstream_raise_and_is_recorded_here(upstream_class: Any) -> None:
+    ours, theirs = ExecutionTracker(), upstream_class("flow")
+    with pytest.raises(TypeError, match="unhashable"):
+        theirs.record_routine_start(["a"])
+    ours.record_routine_start(["a"])
+    assert list(ours.routine_executions) == ["['a']"]
+
+
+def test_upstream_adds_up_averages_and_we_add_up_execution_times(upstream_class: Any, clock: Clock) -> None:
+    ours, theirs = ExecutionTracker(), upstream_class("flow")
+    for seconds in (1, 3):
+        for tracker in (ours, theirs):
+            tracker.record_routine_start("a")
+        clock.now_us += seconds * 10**6
+        for tracker in (ours, theirs):
+            tracker.record_routine_end("a")
+    assert theirs.get_flow_performance()["total_execution_time"] == 2.0
+    assert ours.get_flow_performance()["total_execution_time"] == 4.0
+
+
+def test_a_payload_that_is_no_json_costs_upstreams_run_and_not_ours(upstream_class: Any) -> None:
+    ours, theirs = ExecutionTracker(), upstream_class("flow")
+    cycle: dict[str, Any] = {}
+    cycle["itself"] = cycle
+    for tracker in (ours, theirs):
+        tracker.record_routine_start("a", {"day": date(2026, 1, 31)})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        json.dumps(theirs.serialize())
+    for tracker in (ours, theirs):
+        tracker.record_routine_start("a", cycle)
+    with pytest.raises(RecursionError):
+        theirs.serialize()
+    assert json.loads(json.dumps(ours.serialize())) == ours.serialize()
+
+
+def test_upstream_imports_what_a_payload_names_and_we_do_not(
+    upstream_class: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_in_a_payload.py").write_text("def function(): pass\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    payload = {"_type": "callable", "callable_type": "function", "module": "named_in_a_payload", "name": "function"}
+    run = {"routine_executions": {"a": [{"params": payload}]}}
+    ours = ExecutionTracker()
+    ours.deserialize(run)
+    assert ours.routine_executions["a"][0]["params"] == payload
+    assert "named_in_a_payload" not in sys.modules
+    upstream_class("flow").deserialize(run)
+    assert sys.modules.pop("named_in_a_payload")
+
+
+def test_upstream_takes_over_what_is_no_run_and_we_refuse_it(upstream_class: Any) -> None:
+    ours, theirs = ExecutionTracker(), upstream_class("flow")
+    theirs.deserialize({"routine_executions": 5})
+    assert theirs.routine_executions == 5
+    with pytest.raises(InvalidRunError):
+        ours.deserialize({"routine_executions": 5})
+    assert ours.routine_executions == {}
