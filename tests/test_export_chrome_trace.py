@@ -165,7 +165,7 @@ A_RUN = {
         [
             execution("ancient", 0, 20, start_time="0001-01-01T00:00:00+00:00"),
             execution("a", 0, 20),
-            execution("far", 0, 20, start_time="9999-12-31T00:00:00+00:00", end_time=5),
+            execution("far", 0, 20, start_time="9999-12-30T00:00:00+00:00", end_time=5),
         ]
     ),
     "payloads": run(

@@ -327,7 +327,7 @@ def test_records_edited_by_hand_reach_the_collector_as_far_as_they_can_be_read(r
     tracker = run(
         [
             execution("ancient", 0, 20) | {"start_time": "0001-01-01T00:00:00+00:00"},
-            execution("far", 0, 20) | {"start_time": "9999-12-31T00:00:00+00:00"},
+            execution("far", 0, 20) | {"start_time": "9999-12-30T00:00:00+00:00"},
             execution("endless", 0, 20) | {"execution_time": 1e300},
             execution("\0\ud800", 0, 20) | {"status": 2**200, "error": b"\xff", "params": object()},
             execution(None, 0, 20) | {"status": ["un", "hashable"], "execution_time": "long", "result": float("inf")},
