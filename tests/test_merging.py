@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -95,6 +97,55 @@ def test_merging_leaves_recording_as_cheap_as_it_was() -> None:
     merged = merge([tracker])
     assert not tracker._live
     assert not merged._live
+
+
+def test_the_garbage_collector_rests_while_records_are_copied_but_not_while_trackers_are_awaited() -> None:
+    trackers = [ExecutionTracker(), ExecutionTracker()]
+    for number in range(5000):
+        trackers[number % 2].record_event("a", "e", "b", number)
+    collecting: list[bool] = []
+    collections: list[str] = []
+
+    def arriving() -> Iterator[ExecutionTracker]:
+        for tracker in trackers:
+            tracker._snapshot()
+            collecting.append(gc.isenabled())
+            yield tracker
+        gc.collect()
+        gc.callbacks.append(note)
+
+    def note(phase: str, _: object) -> None:
+        collections.append(phase)
+
+    try:
+        merged = merge(arriving())
+        assert len(collections) <= 2  # one, as soon as it may again
+    finally:
+        gc.callbacks.remove(note)
+    assert collecting == [True, True]
+    assert gc.isenabled()
+    assert merged.get_performance_metrics()["total_events"] == 5000
+
+
+@pytest.mark.usefixtures("many_switches")
+def test_records_that_come_in_while_they_are_merged_are_taken_or_left_as_a_whole() -> None:
+    tracker = ExecutionTracker()
+
+    def record() -> None:
+        for _ in range(2000):
+            with tracker.track("a"):
+                tracker.record_event("a", "e")
+
+    recorder = threading.Thread(target=record)
+    recorder.start()
+    merged = [merge([tracker, tracker]) for _ in range(5)]
+    recorder.join()
+    merged.append(merge([tracker]))
+    for each in merged:
+        each._check()
+        for executed in each._snapshot().executions.get("a", []):
+            assert (executed["status"] == "completed") == ("end_time" in executed) == ("execution_time" in executed)
+    assert merged[-1].get_performance_metrics()["completed"] == 2000
 
 
 def test_an_open_execution_stays_open_and_ends_once() -> None:

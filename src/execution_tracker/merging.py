@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from execution_tracker.collector import built_at_once
 from execution_tracker.descriptions import type_name
+from execution_tracker.folding import Snapshot
 from execution_tracker.pairing import Record
 from execution_tracker.retention import Dropped, DroppedRoutine
 from execution_tracker.timestamps import to_ns
@@ -44,17 +46,23 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
     >>> merge(workers, "nightly").get_routine_performance("parse")["completed"]
     2
     """
-    executions: dict[Any, list[Record]] = {}
-    events: list[Record] = []
-    dropped = Dropped()
-    unmatched_ends = 0
+    runs: list[Snapshot] = []
     for index, tracker in enumerate(trackers):
         if not isinstance(tracker, ExecutionTracker):
             raise TypeError(
                 f"trackers[{index}]: expected an ExecutionTracker, found a {type_name(tracker)}; "
                 "load files with ExecutionTracker.load"
             )
-        run = tracker._snapshot()
+        runs.append(tracker._snapshot())
+    # Not together with the loop above, which may wait for trackers that are still on their way.
+    return built_at_once(lambda: _merged(runs, flow_id))
+
+
+def _merged(runs: list[Snapshot], flow_id: str) -> ExecutionTracker:
+    executions: dict[Any, list[Record]] = {}
+    events: list[Record] = []
+    dropped = Dropped()
+    for run in runs:
         for routine_id, records in run.executions.items():
             executions.setdefault(routine_id, []).extend(map(dict.copy, records))
         events += map(dict.copy, run.events)
@@ -62,13 +70,12 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
             dropped.routines[routine_id] = _sum(dropped.routines.get(routine_id), known)
         dropped.events += run.dropped.events
         dropped.widen((run.dropped.first_start_ns, run.dropped.last_end_ns))
-        unmatched_ends += run.unmatched_ends
     start_of = _instant_of("start_time")
     for records in executions.values():
         records.sort(key=start_of)
     events.sort(key=_instant_of("timestamp"))
     merged = ExecutionTracker(flow_id)
-    merged._replace(executions, events, dropped, unmatched_ends)
+    merged._replace(executions, events, dropped, sum(run.unmatched_ends for run in runs))
     return merged
 
 
