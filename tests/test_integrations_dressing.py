@@ -120,6 +120,25 @@ def test_a_copy_is_not_dressed(made):
     assert type(made(bell)) is Bell
 
 
+def test_who_lists_the_subclasses_of_his_class_finds_no_dress_in_his_list():
+    listed = []
+
+    class Listed(Bell):
+        def __init_subclass__(cls, **options):
+            super().__init_subclass__(**options)
+            listed.append(cls)
+
+    class Own(Listed):
+        pass
+
+    bell = Own()
+    dress(bell, "a", louder)
+    assert bell.ring() == ["ding", "a"]
+    assert listed == [Own]
+    undress(bell, "a")
+    assert type(bell) is Own
+
+
 def test_abstract_bases_and_slots_do_not_stand_in_the_way():
     concrete, slotted = Concrete(), Slotted()
     dress(concrete, "a", louder)

@@ -646,13 +646,13 @@ MINIMAL_ENGINE = {
     "__init__": """
 from routilux.execution_tracker import ExecutionTracker
 
-class Part:
-    def __init_subclass__(cls, **kwargs):
-        if refuses: raise TypeError("no more of these")
-
 refuses = False
 
-class Slot(Part):
+class Kind(type):
+    def __init__(cls, *args):
+        if refuses: raise TypeError("no more of these")
+
+class Slot(metaclass=Kind):
     handler = call_handler = None
 
 class Routine:

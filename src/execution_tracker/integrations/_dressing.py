@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _set_class: Callable[[object, type], None] = vars(object)["__class__"].__set__  # a dress hides the usual way
 
 
+class _Silent:
+    """A first base that keeps a new class from its other bases: who lists the subclasses of his class finds no dress."""
+
+    def __init_subclass__(cls) -> None:
+        """Ask no other base."""
+
+
 def owners_of(thing: object) -> tuple[Any, ...]:
     """Return those for whom the object is dressed."""
     return getattr(type(thing), "_dress_owners", ())
@@ -63,5 +70,9 @@ def _wear(thing: object, owners: tuple[Any, ...], pattern: Pattern) -> None:
         "_dress_pattern": staticmethod(pattern),
         **pattern(base, owners),
     }
-    dressed: type = type(base)(base.__name__, (base,), members)
-    _set_class(thing, dressed)
+    try:
+        dressed: type = type(base)(base.__name__, (_Silent, base), members)
+        _set_class(thing, dressed)
+    except TypeError:  # such as below a base with empty slots, where a class with two bases gets another layout
+        dressed = type(base)(base.__name__, (base,), members)
+        _set_class(thing, dressed)
