@@ -125,6 +125,10 @@ class UnpicklableError(Exception):
         self.frame = sys._getframe()
 
 
+def fail_without_a_word():
+    raise ValueError
+
+
 def fail_without_a_pickle():
     raise UnpicklableError("no pickle")
 
@@ -212,9 +216,11 @@ def test_a_failure_has_its_error_and_what_depends_on_it_never_ran(any_cluster, t
         failed = any_cluster.submit({}.__getitem__, "missing", key="look-up")
         assert any_cluster.submit(increment, failed).exception() is not None
         assert any_cluster.submit(fail_without_a_pickle).exception() is not None
-    assert set(tracker.routine_executions) == {"look-up", "fail_without_a_pickle"}
+        assert any_cluster.submit(fail_without_a_word).exception() is not None
+    assert set(tracker.routine_executions) == {"look-up", "fail_without_a_pickle", "fail_without_a_word"}
     (look_up,), (unpicklable,) = map(tracker.routine_executions.get, ["look-up", "fail_without_a_pickle"])
     assert look_up["error"] == "KeyError: 'missing'"
+    assert tracker.routine_executions["fail_without_a_word"][0]["error"] == "ValueError"
     assert "UnpicklableError('no pickle')" in unpicklable["error"]
     assert [look_up["status"], unpicklable["status"]] == ["failed", "failed"]
 

@@ -53,7 +53,7 @@ class Execution:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
             self.status = "failed"
-            self.error = _text_of(error)
+            self.error = error_text(error)
         elif self.status is _RUNNING:  # not ==, which is the user's code if the status is his own
             self.status = "completed"
         self._tracker.record_routine_end(
@@ -61,8 +61,8 @@ class Execution:
         )
 
 
-def _text_of(error: BaseException) -> str:
-    """Return ``TypeName: message``, whatever the error's own code raises."""
+def error_text(error: BaseException) -> str:
+    """Return ``TypeName: message``, or the name alone if there is none, whatever the error's own code raises."""
     try:
         return TEXTS["builtins.BaseException"](error)
     except BaseException:  # it must not take the place of the error that is on its way

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker.integrations._dressing import dress, owners_of, undress
 from execution_tracker.tracker import ExecutionTracker
+from execution_tracker.tracking import error_text
 
 if TYPE_CHECKING:
     from execution_tracker.integrations._dressing import Pattern
@@ -89,7 +90,7 @@ class Listener:
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            end(status="failed", error=_message(error))
+            end(status="failed", error=error_text(error))
             raise
         end(result=None if _is_engines(result) else result)
         return result
@@ -121,11 +122,6 @@ def _quietly(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return work(*args, **kwargs)
     except Exception:
         return None
-
-
-def _message(error: BaseException) -> str:
-    text = _quietly(str, error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 # --- the flow, on any engine ---

@@ -293,7 +293,8 @@ def _plugins(topic: str) -> tuple[SchedulerPlugin, WorkerPlugin]:
         def error_of(self, task: Any) -> str:
             try:
                 error = pickle.loads(task.exception.data)
-                return f"{type(error).__name__}: {error}"
+                message = str(error)
+                return f"{type(error).__name__}: {message}" if message else type(error).__name__
             except Exception:
                 return str(task.exception_text)
 
