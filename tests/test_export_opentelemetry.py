@@ -378,9 +378,10 @@ def test_a_provider_that_does_nothing_takes_nothing() -> None:
     assert export_spans(recorded(9), trace.NoOpTracerProvider()) == 0
 
 
-def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing() -> None:
+@pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
+def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing(processor: Any) -> None:
     memory = InMemorySpanExporter()
-    provider = provider_with(BatchSpanProcessor(memory))
+    provider = provider_with(processor(memory))
     provider.shutdown()
     with pytest.raises(TrackerError, match="shut down"):
         export_spans(recorded(9), provider)
@@ -399,15 +400,89 @@ def test_a_processor_that_raises_is_an_error_and_the_tracker_unharmed() -> None:
     assert tracker.serialize() == before
 
 
-def test_an_exporter_that_raises_is_for_the_sdk_to_log(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(SpanExporter):
-        def export(self, spans: Any) -> SpanExportResult:
-            raise OSError("no network")
+class Failing(SpanExporter):
+    """Takes some batches, and then does not."""
 
-    provider = provider_with(BatchSpanProcessor(Broken()))
-    assert export_spans(recorded(9), provider) == 10
+    def __init__(self, takes: int, error: Exception | None) -> None:
+        self.takes = takes
+        self.error = error
+        self.batches: list[int] = []
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.batches.append(len(spans))
+        if len(self.batches) <= self.takes:
+            return SpanExportResult.SUCCESS
+        if self.error is not None:
+            raise self.error
+        return SpanExportResult.FAILURE
+
+
+@pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
+@pytest.mark.parametrize("takes", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError("no network"), "OSError: no network"), (None, "it did not deliver the spans")]
+)
+def test_an_exporter_that_fails_is_an_error_at_once_and_leaves_it_as_it_was(
+    processor: Any, takes: int, error: Any, told: str
+) -> None:
+    exporter, tracker = Failing(takes, error), recorded(1500)
+    attributes, before = set(vars(exporter)), tracker.serialize()
+    provider = provider_with(processor(exporter))
+    with pytest.raises(TrackerError, match=f"the exporter of the tracer provider failed: {told}"):
+        export_spans(tracker, provider)
+    assert len(exporter.batches) == takes + 1
+    assert set(vars(exporter)) == attributes
+    assert tracker.serialize() == before
+
+
+def test_an_exporter_that_fails_at_the_last_spans_is_an_error() -> None:
+    exporter = Failing(1, None)
+    with pytest.raises(TrackerError, match="the exporter of the tracer provider failed"):
+        export_spans(recorded(600), provider_with(BatchSpanProcessor(exporter)))
+    assert exporter.batches == [512, 89]
+
+
+def test_what_others_left_waiting_and_an_exporter_fails_with_is_not_our_error() -> None:
+    exporter = Failing(0, OSError("no network"))
+    provider = provider_with(BatchSpanProcessor(exporter))
+    provider.get_tracer("test").start_span("other").end()
+    exporter.takes = 0
+
+    class Once(SpanProcessor):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            exporter.takes = 99
+            return True
+
+    provider.add_span_processor(Once())
+    assert export_spans(recorded(3), provider) == 4
+    assert exporter.batches == [1, 4]
+
+
+def test_an_exporter_of_several_processors_or_without_room_is_left_as_it_was() -> None:
+    class Roomless:
+        __slots__ = ()
+
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.FAILURE
+
+        def shutdown(self) -> None: ...
+
+    memory = InMemorySpanExporter()
+    before = set(vars(memory))
+    roomless: Any = Roomless()
+    provider = provider_with(*map(SimpleSpanProcessor, (memory, memory, roomless)))
+    assert export_spans(recorded(3), provider) == 4
+    assert len(memory.get_finished_spans()) == 8
+    assert set(vars(memory)) == before
+
+
+def test_a_collector_that_cannot_be_reached_is_an_error() -> None:
+    receiver = Receiver()
+    receiver.close()
+    provider = provider_with(BatchSpanProcessor(OTLPSpanExporter(receiver.url, timeout=1)))
+    with pytest.raises(TrackerError, match="the exporter of the tracer provider failed: it did not deliver the spans"):
+        export_spans(recorded(3), provider)
     provider.shutdown()
-    assert "no network" in caplog.text
 
 
 def test_without_a_provider_there_is_an_error_that_says_what_to_do() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from operator import attrgetter
 from time import time_ns
@@ -14,9 +15,10 @@ from execution_tracker.errors import TrackerError
 from execution_tracker.export import filled, text
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import names_of
+from execution_tracker.tracking import error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
@@ -30,6 +32,8 @@ _PAYLOADS = {"params", "result", "data"}
 # OpenTelemetry's batch processor sends so many spans at a time. It holds four times as many and drops what is more, so
 # there is room left for those of the rest of the program.
 _FLUSH_EVERY = 512
+
+_NOT_TAKEN = "the tracer provider does not take the spans: it is shut down, or its exporter is too slow"
 
 _LATEST_NS = 2**63 - 1  # exporters write times as unsigned numbers of 64 bits, some back ends read signed ones
 
@@ -47,8 +51,8 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
         The number of spans that the provider took, that of the run included. What its sampler dropped does not count.
 
     Raises:
-        TrackerError: OpenTelemetry is not installed, there is no provider, or the provider failed, takes too long or is
-            shut down. What it has got by then stays there.
+        TrackerError: OpenTelemetry is not installed, there is no provider, or the provider or one of its exporters
+            failed, takes too long or is shut down. What it has got by then stays there.
 
     The root is named by the flow id (``run`` where that is empty) and lasts from the first moment of the run to the
     last. An execution's span is named by its routine and has its exact times; one that still runs ends with the run
@@ -59,9 +63,8 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
 
     Spans are given in the order of their starts, the root last, and flushed as they come, so that no processor has
     to hold more than 512. OpenTelemetry keeps 128 events and links of a span, unless its limits are set otherwise.
-    Its exporters log a back end that they cannot reach, but do not tell the provider: that is no error here, and holds
-    up every 512 spans for the exporter's timeout. Records and events without a readable time are left out. 10,000
-    executions take a few seconds.
+    An exporter that cannot reach its back end holds up the call for its timeout. Records and events without a readable
+    time are left out. 10,000 executions take a few seconds.
 
     Example::
 
@@ -84,12 +87,15 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
         raise TrackerError("there is no tracer provider; pass one, or set one with opentelemetry.trace")
     run, flow_id, taken = tracker._snapshot(), text(tracker.flow_id), 0
     try:
-        _flush(provider)
-        for number, is_recording in enumerate(_spans(provider.get_tracer("execution_tracker"), flow_id, run), 1):
-            taken += is_recording
-            if number % _FLUSH_EVERY == 0:
-                _flush(provider)
-        _flush(provider)
+        _flush(provider)  # what waits there from others
+        with _exporters_failures(provider) as failures:
+            for number, is_recording in enumerate(_spans(provider.get_tracer("execution_tracker"), flow_id, run), 1):
+                taken += is_recording
+                if number % _FLUSH_EVERY == 0:
+                    _flush(provider)
+                _check(failures)
+            _flush(provider)
+            _check(failures)
     except TrackerError:
         raise
     except Exception as error:
@@ -100,7 +106,51 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
 def _flush(provider: Any) -> None:
     flush = getattr(provider, "force_flush", None)
     if flush is not None and flush() is False:
-        raise TrackerError("the tracer provider does not take the spans: it is shut down, or its exporter is too slow")
+        raise TrackerError(_NOT_TAKEN)
+
+
+@contextmanager
+def _exporters_failures(provider: Any) -> Iterator[list[str]]:
+    """Collect what the exporters of a provider fail with meanwhile.
+
+    The SDK logs an error of an exporter, and forgets that it returned a failure: the spans are gone, and nobody can ask
+    for it. So each exporter has another ``export`` for this time.
+    """
+    failures: list[str] = []
+    noted: list[dict[str, Any]] = []
+    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
+    if any(getattr(processor, "_shutdown", False) is True for processor in processors):
+        raise TrackerError(_NOT_TAKEN)
+    for processor in processors:
+        exporter: Any = getattr(processor, "span_exporter", None)
+        with suppress(AttributeError, TypeError):  # there is none, or it has no room
+            if "export" not in vars(exporter):
+                exporter.export = _noting(exporter.export, failures)
+                noted.append(vars(exporter))
+    try:
+        yield failures
+    finally:
+        for attributes in noted:
+            attributes.pop("export", None)
+
+
+def _check(failures: list[str]) -> None:
+    if failures:
+        raise TrackerError(f"the exporter of the tracer provider failed: {failures[0]}")
+
+
+def _noting(export: Callable[[Any], Any], failures: list[str]) -> Callable[[Any], Any]:
+    def export_and_note(spans: Any) -> Any:
+        try:
+            result = export(spans)
+        except Exception as error:
+            failures.append(error_text(error))
+            raise
+        if getattr(result, "name", "") == "FAILURE":
+            failures.append("it did not deliver the spans; its log may tell why")
+        return result
+
+    return export_and_note
 
 
 def _spans(tracer: Tracer, flow_id: str, run: Snapshot) -> Iterator[bool]:
