@@ -12,7 +12,8 @@ bounded = snapshot()
 
 def filled(record: dict[str, Any], *keys: str) -> dict[str, Any]:
     """Return what a record holds under these keys, JSON-safe and bounded, without what is empty."""
-    return {key: safe for key in keys if (safe := bounded(record.get(key))) not in (None, {})}
+    given = ((key, record.get(key)) for key in keys)
+    return {key: safe for key, value in given if value is not None and (safe := bounded(value)) not in (None, {})}
 
 
 def text(value: object) -> str:
