@@ -299,6 +299,22 @@ def test_contexts_of_several_clients_overlap_without_mixing(processes, tracker):
     assert list(other.routine_executions) == ["second"]
 
 
+def test_contexts_of_one_client_are_nested_without_mixing_and_each_is_for_one_use(tracker):
+    other = ExecutionTracker()
+    with threads() as client:
+        context = track_cluster(client, tracker)
+        with context:
+            client.submit(increment, 1, key="first").result()
+            with track_cluster(client, other), pytest.raises(TrackerError, match="this context was entered before"):
+                client.submit(increment, 2, key="second").result()
+                context.__enter__()
+        with pytest.raises(TrackerError, match=r"call track_cluster\(\) for each"):
+            context.__enter__()
+        assert left_behind(client) == set()
+    assert {id_: len(records) for id_, records in tracker.routine_executions.items()} == {"first": 1, "second": 1}
+    assert {id_: len(records) for id_, records in other.routine_executions.items()} == {"second": 1}
+
+
 def test_a_worker_that_joins_meanwhile_is_heard(tracker):
     with threads() as client, track_cluster(client, tracker):
         first = set(client.scheduler_info()["workers"])

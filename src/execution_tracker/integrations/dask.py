@@ -49,7 +49,7 @@ def track_cluster(client: Client, tracker: ExecutionTracker) -> ClusterContext:
     the ``worker``. Times are those of the worker's own clock; between hosts they are as exact as the clocks agree.
     The status is ``"completed"``, ``"failed"`` with the error, ``"cancelled"`` where the task was cancelled while it
     ran, or ``"rescheduled"``. Each retry is an execution of its own. What a worker was running when it was lost has
-    failed with the error ``WorkerLost``.
+    failed with the error ``WorkerLost``, unless it was lost within milliseconds, before it could report the start.
 
     An execution belongs to the context in which it ends. One that began before has its true start. One that still runs
     when the context ends is neither waited for nor recorded; a context that is open when it ends records it.
@@ -129,6 +129,8 @@ class ClusterContext:
             self._reports.record(self._tracker)
 
     async def _begin(self) -> None:
+        if self._connection is not None:  # what it heard the first time would be recorded again
+            raise TrackerError("this context was entered before; call track_cluster() for each")
         self._connection = self._client.scheduler_comm
         try:
             await asyncio.wait_for(self._join(), _PATIENCE_S)
