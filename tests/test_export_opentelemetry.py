@@ -383,7 +383,7 @@ def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing(processor: An
     memory = InMemorySpanExporter()
     provider = provider_with(processor(memory))
     provider.shutdown()
-    with pytest.raises(TrackerError, match="shut down"):
+    with pytest.raises(TrackerError, match="shut down|failed"):  # in the words of the processor or the exporter
         export_spans(recorded(9), provider)
     assert memory.get_finished_spans() == ()
 
@@ -480,7 +480,7 @@ def test_a_collector_that_cannot_be_reached_is_an_error() -> None:
     receiver = Receiver()
     receiver.close()
     provider = provider_with(BatchSpanProcessor(OTLPSpanExporter(receiver.url, timeout=1)))
-    with pytest.raises(TrackerError, match="the exporter of the tracer provider failed: it did not deliver the spans"):
+    with pytest.raises(TrackerError, match="the exporter of the tracer provider failed"):
         export_spans(recorded(3), provider)
     provider.shutdown()
 

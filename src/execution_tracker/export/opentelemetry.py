@@ -34,6 +34,7 @@ _PAYLOADS = {"params", "result", "data"}
 _FLUSH_EVERY = 512
 
 _NOT_TAKEN = "the tracer provider does not take the spans: it is shut down, or its exporter is too slow"
+_SHUT_DOWN = "_shutdown", "done"  # a processor's mark today, and in older versions
 
 _LATEST_NS = 2**63 - 1  # exporters write times as unsigned numbers of 64 bits, some back ends read signed ones
 
@@ -119,7 +120,7 @@ def _exporters_failures(provider: Any) -> Iterator[list[str]]:
     failures: list[str] = []
     noted: list[dict[str, Any]] = []
     processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
-    if any(getattr(processor, "_shutdown", False) is True for processor in processors):
+    if any(getattr(processor, name, None) is True for processor in processors for name in _SHUT_DOWN):
         raise TrackerError(_NOT_TAKEN)
     for processor in processors:
         exporter: Any = getattr(processor, "span_exporter", None)
