@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from serilux import SerializableRegistry
 
 import execution_tracker
 from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker.integrations._routilux_hooks import _without_engines
 from execution_tracker.integrations.routilux import install, instrument, uninstrument
 
 SCRIPTS = Path(__file__).parent / "engines"
@@ -504,11 +506,38 @@ def test_slots_are_recorded_by_name_and_without_objects_of_the_engine(instrument
 
 
 @on_the_engine_of_today
+def test_a_routine_without_logic_has_no_executions(instrumented):
+    assert instrumented["without_logic"] == [{"load": 1}, ["sink"]]
+
+
+@on_the_engine_of_today
 def test_hooks_of_others_stay_and_are_called(instrumented):
     assert instrumented["hooks"] == {
         "still set": True,
         "called": ["on_event_emit", "on_routine_end completed", "on_routine_end failed", "on_routine_start"],
     }
+
+
+def test_of_what_the_engine_makes_only_live_objects_are_left_out():
+    class JobState:
+        pass
+
+    class EngineError(Exception):
+        pass
+
+    class Status(Enum):
+        RUNNING = 1
+
+    for kind in (JobState, EngineError, Status):
+        kind.__module__ = "routilux.status"
+
+    class OwnState(JobState):
+        pass
+
+    plain = {"error": EngineError("no"), "status": Status.RUNNING, "routilux": "routilux", "n": 1}
+    assert _without_engines({**plain, "state": JobState(), "own": OwnState()}) == plain
+    assert _without_engines(JobState()) is None
+    assert _without_engines(plain["error"]) is plain["error"]
 
 
 # --- examples ---

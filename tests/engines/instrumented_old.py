@@ -273,6 +273,8 @@ def switched_trackers():
     given_back = [instrument(flow, one), instrument(flow), instrument(flow, other), instrument(flow)]
     flow.execution_tracker = mine
     assigned = flow.execution_tracker is mine and instrument(flow) is mine
+    flow.execution_tracker = "no tracker"
+    assigned = assigned and flow.execution_tracker is mine
     instrument(flow, other)
     run(flow)
     return {

@@ -221,6 +221,22 @@ def payloads():
 
 
 @part
+def without_logic():
+    """A routine that has none is no matter of ours, nor of the engine's."""
+
+    class Sink(Routine):
+        def __init__(self):
+            super().__init__()
+            self.add_slot("input")
+            self.set_activation_policy(when_data_comes)
+
+    flow = connected(Flow("without logic"), {"load": Step(), "sink": Sink()}, ("load", "sink"))
+    tracker = instrument(flow)
+    run(flow, 1, ended=has_ended(tracker, "load", 1))
+    return [counts(tracker), [event["target_routine_id"] for event in tracker.event_flow]]
+
+
+@part
 def names():
     """Hand on data with names that somebody on the way may have, too."""
 
@@ -310,15 +326,24 @@ def two_flows():
 
 @part
 def shared_routine():
-    shared = Step()
+    seen = threading.Event()
+
+    class Shared(Step):
+        def step(self, number):
+            if number == 2:
+                seen.set()
+            return number
+
+    shared = Shared()
     flows = [connected(Flow("shares"), {"load": shared}), connected(Flow("shares too"), {"load": shared})]
     first, second = map(instrument, flows)
     run(flows[0], 1, ended=has_ended(first, "load", 1))
     run(flows[1], 1, ended=has_ended(second, "load", 1))
     uninstrument(flows[0])
     run(flows[1], 1, ended=has_ended(second, "load", 2))
+    run(flows[0], 2, ended=seen.is_set)  # nobody listens to that any more
     uninstrument(flows[1])
-    return {"counts": [counts(first), counts(second)], "undressed": type(shared) is Step}
+    return {"counts": [counts(first), counts(second)], "undressed": type(shared) is Shared}
 
 
 @part
