@@ -424,6 +424,23 @@ def test_a_function_without_a_signature_has_its_arguments_recorded_as_args_and_k
     assert only_record(tracker)["params"] == {"args": (1, 3), "kwargs": {"key": None}}
 
 
+@pytest.mark.parametrize("error", [RuntimeError("not now"), None])
+def test_a_signature_that_cannot_be_had_costs_only_the_names(error: Exception | None) -> None:
+    class Odd:
+        @property
+        def __signature__(self) -> object:
+            if error is not None:
+                raise error
+            return "no signature"
+
+        def __call__(self, a: int) -> int:
+            return a
+
+    tracker = ExecutionTracker()
+    assert tracker.tracked()(Odd())(1) == 1
+    assert only_record(tracker)["params"] == {"args": (1,)}
+
+
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), asyncio.CancelledError()])
 def test_what_a_function_raises_goes_on_with_one_more_frame(error: BaseException) -> None:
     tracker = ExecutionTracker()

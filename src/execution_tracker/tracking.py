@@ -187,6 +187,6 @@ def _parameters(func: Any) -> list[inspect.Parameter]:
         options["annotation_format"] = Format.FORWARDREF  # annotations may name what is not defined yet
     try:
         signature = inspect.signature(func, **options)
-    except (TypeError, ValueError):  # some functions in C have none
+    except Exception:  # some functions in C have none, and an instance may answer with an error of its own
         signature = inspect.signature(lambda *args, **kwargs: None)
     return list(signature.parameters.values())
