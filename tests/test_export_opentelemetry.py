@@ -383,7 +383,7 @@ def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing(processor: An
     memory = InMemorySpanExporter()
     provider = provider_with(processor(memory))
     provider.shutdown()
-    with pytest.raises(TrackerError, match="shut down|failed"):  # in the words of the processor or the exporter
+    with pytest.raises(TrackerError, match=r"shut down|failed"):  # in the words of the processor or the exporter
         export_spans(recorded(9), provider)
     assert memory.get_finished_spans() == ()
 

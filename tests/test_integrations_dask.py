@@ -305,9 +305,10 @@ def test_contexts_of_one_client_are_nested_without_mixing_and_each_is_for_one_us
         context = track_cluster(client, tracker)
         with context:
             client.submit(increment, 1, key="first").result()
-            with track_cluster(client, other), pytest.raises(TrackerError, match="this context was entered before"):
+            with track_cluster(client, other):
                 client.submit(increment, 2, key="second").result()
-                context.__enter__()
+                with pytest.raises(TrackerError, match="this context was entered before"):
+                    context.__enter__()
         with pytest.raises(TrackerError, match=r"call track_cluster\(\) for each"):
             context.__enter__()
         assert left_behind(client) == set()
