@@ -3,8 +3,9 @@
     pip install 'execution-tracker[dask]'
     python examples/dask_flow.py [LIMIT]
 
-Each call on a worker records the steps inside it with a tracker of its own, and sends that back with its result. Dask
-knows nothing of the steps, but when and where each call ran; ``track_cluster`` records that. Merged they are one run.
+Each worker has a tracker of its own, which records the steps of the calls that run there; at the end they are fetched.
+Dask knows nothing of the steps, but when and where each call ran; ``track_cluster`` records that. Merged they are one
+run.
 """
 
 import sys
@@ -13,7 +14,7 @@ from itertools import pairwise
 from math import isqrt
 from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Worker, get_worker
 
 from execution_tracker import ExecutionTracker, merge
 from execution_tracker.integrations.dask import track_cluster
@@ -32,27 +33,29 @@ def main(limit: int) -> None:
         Client(cluster) as client,
         track_cluster(client, calls),
     ):
-        found = client.gather(client.map(search, bounds[:-1], bounds[1:]))
-    gaps, steps = zip(*found, strict=True)
-    length, prime = max(gaps)
+        length, prime = max(client.gather(client.map(search, bounds[:-1], bounds[1:])))
+        steps = client.run(lambda dask_worker: tracker_of(dask_worker))  # by the addresses of the workers
     print(f"The largest gap between primes in parts of the numbers below {limit:,} is {length}, after {prime:,}.\n")
-    print_report(merge([calls, *steps], flow_id="prime gaps"))
+    print_report(merge([calls, *steps.values()], flow_id="prime gaps"))
 
 
 # The flow, on the workers: sieve -> measure
 
 
-def search(start: int, stop: int) -> tuple[Gap, ExecutionTracker]:
-    """Return the largest gap between primes from ``start`` to ``stop``, and what was recorded on the way."""
-    tracker = ExecutionTracker()
-    sieving = tracker.record_routine_start("sieve", {"start": start, "stop": stop})
-    primes = sieve(start, stop)
-    tracker.record_event("sieve", "primes", "measure", {"count": len(primes)})
-    tracker.record_routine_end("sieve", execution_id=sieving)
-    measuring = tracker.record_routine_start("measure", {"start": start, "stop": stop})
-    gap = measure(primes)
-    tracker.record_routine_end("measure", result=gap, execution_id=measuring)
-    return gap, tracker
+def search(start: int, stop: int) -> Gap:
+    """Return the largest gap between primes from ``start`` to ``stop``."""
+    tracker, part = tracker_of(get_worker()), {"start": start, "stop": stop}
+    with tracker.track("sieve", part):
+        primes = sieve(start, stop)
+        tracker.record_event("sieve", "primes", "measure", {"count": len(primes)})
+    with tracker.track("measure", part) as execution:
+        execution.result = gap = measure(primes)
+    return gap
+
+
+def tracker_of(worker: Worker) -> ExecutionTracker:
+    """Return the tracker of a worker, which lasts as long as the worker does."""
+    return vars(worker).setdefault("tracker", ExecutionTracker(worker.address))
 
 
 def sieve(start: int, stop: int) -> list[int]:

@@ -129,7 +129,7 @@ def test_processes_merges_what_each_process_recorded():
     assert run == "<ExecutionTracker 'primes': 5 executions, 0 failed, 0 running, 0 events>"
 
 
-def test_dask_flow_merges_what_every_call_on_the_workers_recorded():
+def test_dask_flow_merges_what_the_trackers_of_the_workers_recorded():
     try:
         import distributed  # noqa: F401
     except ImportError:
