@@ -471,6 +471,22 @@ def test_nothing_stays_on_the_cluster(tracker):
         assert left_behind(client) == set()
 
 
+@pytest.mark.parametrize("how", ["closed", "cut off"])
+def test_a_client_that_is_gone_in_the_middle_leaves_nothing_on_the_cluster(tracker, how):
+    with threads(n_workers=2) as client, Client(client.scheduler.address, set_as_default=False) as gone:
+        track_cluster(gone, tracker).__enter__()
+        assert len(left_behind(client)) == 1
+        if how == "closed":
+            gone.close()
+        else:
+            gone.loop.add_callback(gone.scheduler_comm.comm.abort)
+        deadline = time.monotonic() + 60
+        while left_behind(client):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert client.submit(increment, 1).result() == 2
+
+
 def test_a_cluster_that_refuses_plugins_is_one_clear_error(tracker, monkeypatch):
     async def refuse(*arguments, **options):
         raise ValueError("no plugins here")
@@ -537,7 +553,7 @@ def test_times_of_an_earlier_execution_of_the_same_task_are_not_taken_again():
     task = SimpleNamespace(startstops=[{"action": "compute", "start": 1.0, "stop": 501.0}])
     state = SimpleNamespace(tasks={"key-1": task}, executing=set(), long_running=set())
     worker = SimpleNamespace(state=state, address="a", scheduler_delay=0.0, log_event=lambda _, msg: told.append(msg))
-    _, plugin = dask_integration._plugins("topic")
+    _, plugin = dask_integration._plugins("topic", "client")
     plugin.setup(worker)
     plugin.transition("key-1", "ready", "executing")
     plugin.transition("key-1", "executing", "rescheduled")

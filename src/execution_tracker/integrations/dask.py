@@ -145,7 +145,7 @@ class ClusterContext:
             self._check_connection()
             await client.log_event(self._topic, ("subscribed", ""))
             await asyncio.sleep(_POLL_S)
-        on_scheduler, on_worker = _plugins(self._topic)
+        on_scheduler, on_worker = _plugins(self._topic, client.id)
         await client.register_plugin(on_scheduler, name=self._topic)
         workers = await client.register_plugin(on_worker, name=self._topic)
         await self._until(lambda: workers.keys() <= reports.seen)
@@ -243,16 +243,29 @@ class _Reports:
 # What is defined inside a function travels to the cluster as code, so this package need not be there.
 
 
-def _plugins(topic: str) -> tuple[SchedulerPlugin, WorkerPlugin]:
+def _plugins(topic: str, client_id: str) -> tuple[SchedulerPlugin, WorkerPlugin]:
     import pickle
 
     from dask.utils import key_split
     from distributed import SchedulerPlugin, WorkerPlugin
     from distributed.metrics import time
 
+    forget = _forgetting(topic, client_id)
+
     class LossReporter(SchedulerPlugin):
         def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
             scheduler.log_event(topic, ("lost", worker, time()))
+
+        def remove_client(self, scheduler: Scheduler, client: str) -> None:
+            background = scheduler._ongoing_background_tasks
+            if client == client_id and not background.closed:  # it is gone, and hears no more what is reported
+                background.call_soon(clean_up, scheduler)
+
+    async def clean_up(scheduler: Scheduler) -> None:
+        with suppress(Exception):  # the client may have come back, and done it itself
+            await scheduler.unregister_worker_plugin(comm=None, name=topic)
+        await asyncio.sleep(1)  # the workers' last reports are on their way, and would make the topic anew
+        forget(scheduler)
 
     class Reporter(WorkerPlugin):
         def setup(self, worker: Worker) -> None:
