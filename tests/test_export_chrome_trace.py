@@ -421,6 +421,9 @@ def test_arguments_are_bounded_and_leave_out_what_is_empty() -> None:
     assert begun["args"]["result"] == [*range(20), "… (+79 items)"]
     assert begun["args"].keys() == {"params", "status", "result"}
     assert emitted["args"] == {"source_routine_id": "a", "target_routine_id": "b", "data": {"1": {"x": [2]}}}
+    _, begun, emitted = to_chrome_trace(run([execution("a", 0, None)], [event("a", 1)]))["traceEvents"]
+    assert begun["args"] == {"status": "running"}
+    assert emitted["args"] == {"source_routine_id": "a"}
 
 
 def test_the_export_does_not_make_the_tracker_live(tmp_path: Path) -> None:

@@ -458,7 +458,7 @@ def test_what_others_left_waiting_and_an_exporter_fails_with_is_not_our_error() 
     assert exporter.batches == [1, 4]
 
 
-def test_an_exporter_of_several_processors_or_without_room_is_left_as_it_was() -> None:
+def test_an_exporter_of_several_processors_or_without_room_or_with_an_export_of_its_own_is_left_as_it_was() -> None:
     class Roomless:
         __slots__ = ()
 
@@ -467,13 +467,15 @@ def test_an_exporter_of_several_processors_or_without_room_is_left_as_it_was() -
 
         def shutdown(self) -> None: ...
 
-    memory = InMemorySpanExporter()
+    memory, dressed = InMemorySpanExporter(), InMemorySpanExporter()
+    dressed.export = others = dressed.export  # type: ignore[method-assign]
     before = set(vars(memory))
     roomless: Any = Roomless()
-    provider = provider_with(*map(SimpleSpanProcessor, (memory, memory, roomless)))
+    provider = provider_with(*map(SimpleSpanProcessor, (memory, memory, dressed, roomless)))
     assert export_spans(recorded(3), provider) == 4
-    assert len(memory.get_finished_spans()) == 8
+    assert (len(memory.get_finished_spans()), len(dressed.get_finished_spans())) == (8, 4)
     assert set(vars(memory)) == before
+    assert vars(dressed)["export"] is others
 
 
 def test_a_collector_that_cannot_be_reached_is_an_error() -> None:

@@ -563,6 +563,19 @@ def test_times_of_an_earlier_execution_of_the_same_task_are_not_taken_again():
     assert 0 <= elapsed < 60
 
 
+@pytest.mark.parametrize(("status", "says"), [("running", ["joined", "left"]), ("closing", ["joined"])])
+def test_a_worker_that_closes_leaves_it_to_the_scheduler_to_tell_what_was_lost_with_it(status, says):
+    told = []
+    state = SimpleNamespace(executing=set(), long_running=set())
+    worker = SimpleNamespace(
+        state=state, address="a", status=SimpleNamespace(name=status), log_event=lambda _, msg: told.append(msg[0])
+    )
+    _, plugin = dask_integration._plugins("topic", "client")
+    plugin.setup(worker)
+    plugin.teardown(worker)
+    assert told == says
+
+
 def reports_of(*reports):
     heard = dask_integration._Reports()
     for report in reports:
