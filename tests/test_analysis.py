@@ -145,6 +145,8 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
         ({"execution_time": -1}, 2_000_000_000),
         ({"execution_time": float("nan")}, 2_000_000_000),
         ({"execution_time": "long"}, 2_000_000_000),
+        ({"execution_time": True}, 2_000_000_000),
+        ({"execution_time": 1e10}, 2_000_000_000),
         ({"execution_time": None, "end_time": at(0)}, 0),
         ({"execution_time": None, "end_time": None}, None),
     ],

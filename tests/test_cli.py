@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import event, execution, run, story
 
-from execution_tracker import ExecutionTracker, __version__, cli
+from execution_tracker import ExecutionTracker, __version__, analysis, cli
 from execution_tracker.commands import commands
 from execution_tracker.export.chrome_trace import to_chrome_trace
 
@@ -100,6 +100,22 @@ def test_report_as_json_tells_programs_all_of_it(call_here: Any, file: Path) -> 
             "error": "SyntaxError: unexpected end of file\n  in b.csv, line 12",
         }
     ]
+
+
+@pytest.mark.parametrize("arguments", [["report"], ["report", "--json"], ["html", "-o", os.devnull]])
+def test_each_view_puts_the_run_on_the_time_axis_once(
+    call_here: Any, file: Path, arguments: list[str], monkeypatch: Any
+) -> None:
+    made: list[Any] = []
+    timeline_of = analysis.timeline_of
+
+    def counted(run: Any) -> Any:
+        made.append(run)
+        return timeline_of(run)
+
+    monkeypatch.setattr(analysis, "timeline_of", counted)
+    assert call_here(*arguments, file)[0] == 0
+    assert len(made) == 1
 
 
 JSON = st.recursive(
@@ -272,7 +288,11 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_it_without_a_word() -> None:
     with subprocess.Popen(
-        [*COMMAND, "report", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "report", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     ) as process:
         assert process.stdin is not None
         process.stdin.write(b" " * 200_000)  # returns when it reads

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execution_tracker.collector import built_at_once
 from execution_tracker.metrics import routine_performance
 from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import json_safe
@@ -37,7 +38,7 @@ class Execution(NamedTuple):
     def elapsed_ns(self) -> int | None:
         """How long it took, None while it runs. An execution time is finer than the texts of start and end."""
         time = self.record.get("execution_time")
-        if isinstance(time, (int, float)) and 0 <= time <= _LONGEST_S:
+        if isinstance(time, (float, int)) and type(time) is not bool and 0 <= time <= _LONGEST_S:
             return round(time * SECOND_NS)
         return None if self.end_ns is None else max(self.end_ns - self.start_ns, 0)
 
@@ -87,6 +88,10 @@ def timeline(tracker: ExecutionTracker) -> Timeline:
 
 def timeline_of(run: Snapshot) -> Timeline:
     """Put a moment of a run on one time axis, as :func:`timeline` does."""
+    return built_at_once(lambda: _timeline_of(run))
+
+
+def _timeline_of(run: Snapshot) -> Timeline:
     executions = [
         Execution(routine_id, start_ns, to_ns(record.get("end_time")), record)
         for routine_id, records in run.executions.items()
@@ -182,25 +187,34 @@ def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     >>> [step["routine_id"] for step in critical_path(tracker)]
     ['parse', 'count']
     """
-    executions, emissions = timeline(tracker)
-    ended = [
-        (execution.end_ns, position) for position, execution in enumerate(executions) if execution.end_ns is not None
-    ]
-    # Of several events the latest stays: it is the one that the execution waited for.
-    fed_by = {emission.fed: emission for emission in emissions if emission.source is not None}
-    position: int | None = max(ended)[1] if ended else None
-    steps: dict[int, dict[str, Any]] = {}
-    while position is not None and position not in steps:  # within one tick it may lead round in a circle
-        execution, emission = executions[position], fed_by.get(position)
-        steps[position] = {
+    return critical_path_in(timeline(tracker))
+
+
+def critical_path_in(timeline: Timeline) -> list[dict[str, Any]]:
+    """Return the critical path through a run, as :func:`critical_path` does."""
+    return [
+        {
             "routine_id": execution.routine_id,
             "start_time": execution.record["start_time"],
             "end_time": execution.record.get("end_time"),
             "execution_time": execution.record.get("execution_time"),
-            "wait_time": (execution.start_ns - emission.at_ns) / SECOND_NS if emission else 0.0,
+            "wait_time": (execution.start_ns - fed_by.at_ns) / SECOND_NS if fed_by else 0.0,
         }
-        position = emission.source if emission else None
-    return list(reversed(steps.values()))
+        for execution, fed_by in ((timeline.executions[step], fed_by) for step, fed_by in steps_in(timeline).items())
+    ]
+
+
+def steps_in(timeline: Timeline) -> dict[int, Emission | None]:
+    """Return the critical path as positions in ``timeline.executions``, each with the event that fed it."""
+    ended = [(end_ns, step) for step, (_, _, end_ns, _) in enumerate(timeline.executions) if end_ns is not None]
+    # Of several events the latest stays: it is the one that the execution waited for.
+    fed_by = {emission.fed: emission for emission in timeline.emissions if emission.source is not None}
+    steps: dict[int, Emission | None] = {}
+    step = max(ended)[1] if ended else None
+    while step is not None and step not in steps:  # within one tick it may lead round in a circle
+        steps[step] = emission = fed_by.get(step)
+        step = emission.source if emission else None
+    return dict(reversed(steps.items()))
 
 
 def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
@@ -224,7 +238,12 @@ def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     >>> [(edge["source_routine_id"], edge["target_routine_id"], edge["count"]) for edge in event_edges(tracker)]
     [('parse', 'count', 2)]
     """
-    executions, emissions = timeline(tracker)
+    return event_edges_in(timeline(tracker))
+
+
+def event_edges_in(timeline: Timeline) -> list[dict[str, Any]]:
+    """Return what went from routine to routine in a run, as :func:`event_edges` does."""
+    executions, emissions = timeline
     edges: dict[tuple[Any, ...], list[Emission]] = {}
     for emission in emissions:
         edges.setdefault(tuple(hashable(emission.event.get(key)) for key in _EDGE), []).append(emission)

@@ -71,6 +71,7 @@ def report(run: str, as_json: bool) -> None:
 
 def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
     run = tracker._snapshot()
+    timeline = analysis.timeline_of(run)
     failed = [
         {key: record.get(key) for key in ("routine_id", "start_time", "end_time", "execution_time", "error")}
         for records in run.executions.values()
@@ -79,8 +80,8 @@ def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
     ]
     return {
         "metrics": metrics.run_metrics(tracker.flow_id, run),
-        "critical_path": list(map(json_safe, analysis.critical_path(tracker))),
-        "event_edges": list(map(json_safe, analysis.event_edges(tracker))),
+        "critical_path": list(map(json_safe, analysis.critical_path_in(timeline))),
+        "event_edges": list(map(json_safe, analysis.event_edges_in(timeline))),
         "failures": list(map(json_safe, failed)),
     }
 

@@ -7,6 +7,7 @@ was checked, or as a text that was cut. Routines are numbered, for two long name
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from heapq import heappop, heappush, nlargest
 from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +16,7 @@ from execution_tracker import analysis, metrics
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.persistence import names_of
-from execution_tracker.timestamps import SECOND_NS, to_ns
+from execution_tracker.timestamps import SECOND_NS
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
@@ -30,7 +31,6 @@ _KINDS = {"completed": 0, "failed": 1}
 _FAILED, _RUNNING, _OTHER = 1, 2, 3
 _TICK_NS = 1_000  # of the clock in the records
 _MAX_BINS = 32
-_LONGEST_S = 1e11  # three thousand years; what is longer was not measured
 _short = snapshot(max_string=120, max_items=8, max_depth=3)
 _written = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
@@ -52,8 +52,9 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     names = names_of(run)
     numbers = metrics.run_metrics("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
-    path = analysis.critical_path(tracker)
-    bars = _bars(run, names, path)
+    timeline = analysis.timeline_of(run)
+    steps = analysis.steps_in(timeline)
+    bars = _bars(timeline, names, steps)
     largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
     origin_ns = bars[0].start_ns if bars else 0
     return {
@@ -64,14 +65,14 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
         "names": [text(name) for name in names.values()],
         "routines": _routine_rows(routines, bars),
         "path": {
-            "steps": len(path),
-            "work": sum(bar.duration_ns or 0 for bar in bars if bar.on_path) / SECOND_NS,
-            "wait": sum(step["wait_time"] for step in path),
+            "steps": len(steps),
+            "work": sum(bars[step].duration_ns or 0 for step in steps) / SECOND_NS,
+            "wait": sum(bars[step].start_ns - event.at_ns for step, event in steps.items() if event) / SECOND_NS,
         },
         "timeline": _timeline(bars, set(largest), origin_ns),
         "histograms": _histograms(bars, largest),
         "failures": _failures(bars, origin_ns),
-        "flow_graph": _flow_graph(analysis.event_edges(tracker), names),
+        "flow_graph": _flow_graph(analysis.event_edges_in(timeline), names),
     }
 
 
@@ -127,34 +128,16 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(run: Snapshot, names: dict[Any, str], path: list[dict[str, Any]]) -> list[Bar]:
+def _bars(timeline: analysis.Timeline, names: dict[Any, str], steps: Container[int]) -> list[Bar]:
     """Return the executions whose start can be read, by their starts."""
-    wanted: dict[tuple[Any, str], list[Any]] = {}
-    for step in path:
-        wanted.setdefault((step["routine_id"], step["start_time"]), []).append(step["end_time"])
+    numbers = {routine_id: number for number, routine_id in enumerate(names)}
     bars = []
-    for number, routine_id in enumerate(names):
-        for record in run.executions.get(routine_id, []):
-            start_ns = to_ns(record.get("start_time"))
-            if start_ns is None:
-                continue
-            ends = wanted.get((routine_id, record["start_time"]), [])
-            on_path = record.get("end_time") in ends
-            if on_path:
-                ends.remove(record.get("end_time"))
-            duration_ns = _duration_ns(record, start_ns)
-            kind = _RUNNING if duration_ns is None else _kind(record.get("status"))
-            bars.append(Bar(number, start_ns, duration_ns, kind, on_path, record))
-    bars.sort(key=lambda bar: bar.start_ns)
+    for position, execution in enumerate(timeline.executions):
+        duration_ns = execution.elapsed_ns
+        kind = _RUNNING if duration_ns is None else _kind(execution.record.get("status"))
+        number = numbers[execution.routine_id]
+        bars.append(Bar(number, execution.start_ns, duration_ns, kind, position in steps, execution.record))
     return bars
-
-
-def _duration_ns(record: Record, start_ns: int) -> int | None:
-    time = record.get("execution_time")
-    if isinstance(time, float | int) and type(time) is not bool and 0 <= time < _LONGEST_S:
-        return round(time * SECOND_NS)
-    end_ns = to_ns(record.get("end_time"))
-    return None if end_ns is None else max(end_ns - start_ns, 0)
 
 
 def _kind(status: Any) -> int:

@@ -59,11 +59,12 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     numbers = metrics.run_metrics(tracker.flow_id, run)
     sections: list[list[Any]] = [[_Name(summary.text_of(tracker.flow_id) or summary.NO_NAME, "bold")]]
     if numbers["total_executions"] or numbers["total_events"]:
+        timeline = analysis.timeline_of(run)
         sections += [
             [_headline(numbers, console.width)],
             _routines(numbers, console.width),
-            _critical_path(analysis.critical_path(tracker), console.width),
-            _waits(analysis.event_edges(tracker)),
+            _critical_path(analysis.critical_path_in(timeline), console.width),
+            _waits(analysis.event_edges_in(timeline)),
             _failures(summary.failures(run), numbers["failed"]),
         ]
     else:
