@@ -198,6 +198,7 @@ def test_compare_reads_one_of_the_two_from_standard_input(two_runs: Any) -> None
         (["compare", "a", "b", "--max-slowdown", "inf"], "Invalid value for '--max-slowdown': "),
         (["compare", "a", "b", "--max-slowdown", "0"], "Invalid value for '--max-slowdown': "),
         (["compare", "a", "b", "--max-slowdown", "fast"], "Invalid value for '--max-slowdown': "),
+        (["html", "run.json", "-o", "-"], "Invalid value for '-o': expected a file."),
         (["report", "not-there.json"], "not-there.json: No such file or directory"),
         (["report", "two\nlines\x1b[31m"], "two lines\\x1b[31m: No such file or directory"),
         (["report", "."], ".: Is a directory"),
@@ -267,6 +268,12 @@ runpy.run_module("execution_tracker", run_name="__main__", alter_sys=True)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().endswith(f"needs {missing}: pip install 'execution-tracker[cli]'\n")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_complaint_goes_nowhere_but_to_standard_error(file: Path) -> None:
+    shell = f'exec "{sys.executable}" -m execution_tracker report not-there.json 2>&-'
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 # --- ends that are no errors ---
@@ -428,6 +435,26 @@ def test_a_file_that_cannot_be_written_is_named_in_one_line(command: str, file: 
     assert (result.returncode, result.stdout) == (2, b"")
     assert result.stderr.decode().count("\n") == 1
     assert f"{output}: No such file or directory" in result.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["html", "trace"])
+@pytest.mark.parametrize("link", [None, Path.symlink_to, Path.hardlink_to])
+def test_a_run_is_never_overwritten_by_what_is_made_of_it(call_here: Any, command: str, link: Any, file: Path) -> None:
+    content, output = file.read_bytes(), file
+    if link:
+        output = file.with_name("link.json")
+        link(output, file)
+    code, out, err = call_here(command, file, "-o", output)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"Invalid value for '-o': {output} is the run itself.")
+    assert file.read_bytes() == content
+
+
+def test_a_page_that_is_there_is_replaced(call_here: Any, file: Path) -> None:
+    output = file.with_name("run.html")
+    output.write_text("old")
+    assert call_here("html", file, "-o", output) == (0, "", "")
+    assert output.read_bytes().endswith(b"</html>\n")
 
 
 @pytest.mark.parametrize("command", ["html", "trace"])

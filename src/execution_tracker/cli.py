@@ -60,5 +60,6 @@ def _run() -> int:
 
 
 def _complain(message: str) -> int:
-    print(summary.text_of(message, 1_000), file=sys.stderr)
+    if sys.stderr is not None:  # else it would go to standard output
+        print(summary.text_of(message, 1_000), file=sys.stderr)
     return _BAD

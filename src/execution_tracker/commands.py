@@ -119,8 +119,12 @@ def trace(run: str, output: str) -> None:
 
 
 def _write(write: Callable[[ExecutionTracker, str], None], run: str, output: str) -> None:
+    if output == "-":
+        raise click.BadParameter("expected a file.", param_hint="'-o'")
     tracker = _load(run)
     try:
+        if os.path.exists(output) and os.path.isfile(run) and os.path.samefile(run, output):
+            raise click.BadParameter(f"{output} is the run itself.", param_hint="'-o'")
         write(tracker, output)
     except OSError as error:  # the name in it may be that of a temporary file
         raise click.ClickException(f"{output}: {error.strerror or error}") from error
@@ -138,6 +142,8 @@ def _write(write: Callable[[ExecutionTracker, str], None], run: str, output: str
 @_json_option
 def compare(before: str, after: str, max_slowdown: float | None, as_json: bool) -> int:
     """Tell which routines got slower or faster from one run to another.
+
+    Those that ran, or ended, in only one of the two have no ratio, and are never too slow.
 
     \b
     Examples:
