@@ -207,6 +207,20 @@ def test_a_loop_is_followed_round_by_round() -> None:
     assert [routine for routine, _ in path_of(run(rounds, events))] == list("abababa")
 
 
+def test_an_execution_that_waited_for_its_turn_begins_the_path_if_no_event_is_left_to_feed_it() -> None:
+    workers = [(f"worker {number}", 0, 1) for number in range(3)]
+    merges = [("merge", 1 + number, 2 + number) for number in range(3)]
+    assert path_of(run(workers + merges, [event(name, 1, "merge") for name, _, _ in workers])) == [("merge", 0)]
+    same_source = run([("worker", 0, 1), *merges], [event("worker", 1, "merge")] * 3)
+    assert path_of(same_source) == [("worker", 0), ("merge", 2)]
+
+
+def test_an_event_from_nobody_known_is_no_step_of_the_path() -> None:
+    tracker = run([("a", 0, 1), ("b", 3, 4)], [event("a", 1, "b"), event("timer", 2, "b")])
+    assert path_of(tracker) == [("a", 0), ("b", 2)]
+    assert path_of(run([("b", 3, 4)], [event("timer", 2, "b")])) == [("b", 0)]
+
+
 def test_the_path_stays_in_the_flow_that_ended_last() -> None:
     tracker = run([("a", 0, 1), ("b", 1, 2), ("x", 0, 1), ("y", 1, 3)], [event("a", 1, "b"), event("x", 1, "y")])
     assert path_of(tracker) == [("x", 0), ("y", 0)]

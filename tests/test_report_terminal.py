@@ -162,6 +162,14 @@ def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
     assert path[-1] == "… and 88 more steps that took less"
 
 
+def test_a_path_that_begins_late_says_why() -> None:
+    late = [execution("work", 0, 1), execution("merge", 1, 3), execution("merge", 3, 5)]
+    text = printed(run(late, [event("work", 1, "merge")]))
+    assert "  ━━━━━━━━━━━━━━━━\nIt begins 3.0 s into the run: no other execution fed its first step.\n" in text
+    begun = [execution("work", 0, 99), execution("other", 1, 100)]
+    assert "It begins" not in printed(run(begun))
+
+
 # --- runs that are none to write home about ---
 
 
@@ -191,6 +199,15 @@ def test_ten_thousand_routines_and_a_thousand_failures_stay_readable() -> None:
     assert "… and 9,980 more routines, 2 h 46 min in total\n" in text
     assert "… and 992 more failures\n" in text
     assert re.search(r"^package\.mod\S*…\S*name_0 ", text, flags=re.MULTILINE)  # both ends of it
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_what_has_no_name_is_called_so(name: str) -> None:
+    tracker = run([execution(name, 0, 1), execution(name, 2, 3, "boom")], [event(name, 1, name, name)])
+    text = printed(tracker)
+    assert text.count("\n(no name)  ") == 2
+    assert "    1  (no name)  boom\n" in text
+    assert "(no name)" in compared(tracker, tracker)
 
 
 def test_names_and_times_that_are_none_to_expect_are_printed_as_they_are() -> None:

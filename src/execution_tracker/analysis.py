@@ -167,7 +167,9 @@ def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     """Return the chain of executions that decided when the run ended, first to last.
 
     It is followed back from the execution that ended last: each one waited for the latest of the events that fed it,
-    which came from the step before.
+    which came from the step before. It begins where no event of a known execution fed one. That may be late: events of
+    several sources may all feed the first execution of a routine (see :func:`timeline`), and if this routine then runs
+    once for each of them, the later ones, which waited for their turn, were fed by none.
 
     Args:
         tracker: The run.

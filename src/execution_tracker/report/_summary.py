@@ -131,9 +131,14 @@ def _harmless(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def name_of(routine_id: Any) -> str:
-    """Return the text that a file has for an id, to print."""
-    return printable(routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None}))))
+def name_of(routine_id: Any, limit: int = 200) -> str:
+    """Return the text that a file has for the id of a routine, or for the name of an event, to print.
+
+    >>> name_of("parse"), name_of(5), name_of(" ")
+    ('parse', '5', '(no name)')
+    """
+    name = routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None})))
+    return printable(name, limit) if name.strip() else "(no name)"
 
 
 def text_of(value: Any, limit: int = 200) -> str:
@@ -161,7 +166,7 @@ def by_total_time(metrics: Metrics) -> list[tuple[str, Metrics]]:
     """Return the names of the routines and their performances, those that took most first."""
     routines: list[tuple[str, Metrics]] = list(metrics["routines"].items())
     routines.sort(key=lambda item: (item[1]["total_execution_time"], item[1]["total_executions"]), reverse=True)
-    return [(printable(name), performance) for name, performance in routines]
+    return [(name_of(name), performance) for name, performance in routines]
 
 
 def time_of(performance: Metrics, which: str) -> str:
@@ -195,7 +200,7 @@ def failures(run: Snapshot) -> list[Failures]:
             if is_failed(record):
                 group = names[routine_id], text_of(record.get("error")) or "no message"
                 counts[group] = counts.get(group, 0) + 1
-    groups = [Failures(printable(routine), message, count) for (routine, message), count in counts.items()]
+    groups = [Failures(name_of(routine), message, count) for (routine, message), count in counts.items()]
     return sorted(groups, key=lambda group: group.executions, reverse=True)
 
 
@@ -211,7 +216,7 @@ def missing(metrics: Metrics) -> list[str]:
     if metrics["running"]:
         running = [(name, of["running"]) for name, of in metrics["routines"].items() if of["running"]]
         running.sort(key=lambda item: item[1], reverse=True)
-        named = [f"{printable(name, 40)} ({count:,})" for name, count in running[:5]]
+        named = [f"{name_of(name, 40)} ({count:,})" for name, count in running[:5]]
         more = [f"{len(running) - 5:,} more"] if len(running) > 5 else []
         sentences.append(f"Still running, so without a time: {', '.join(named + more)}.")
     if metrics["dropped_executions"] or metrics["dropped_events"]:

@@ -63,7 +63,7 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
         sections += [
             [_headline(numbers, console.width)],
             _routines(numbers, console.width),
-            _critical_path(analysis.critical_path_in(timeline), console.width),
+            _critical_path(timeline, console.width),
             _waits(analysis.event_edges_in(timeline)),
             _failures(summary.failures(run), numbers["failed"]),
         ]
@@ -146,8 +146,9 @@ def _routines(numbers: dict[str, Any], width: int) -> list[Any]:
     return [table, *_more(len(rest), "routine", f", {took} in total")]
 
 
-def _critical_path(steps: list[dict[str, Any]], width: int) -> list[Any]:
+def _critical_path(timeline: analysis.Timeline, width: int) -> list[Any]:
     """Return the steps in their order; of many, those that cost most, by their numbers."""
+    steps = analysis.critical_path_in(timeline)
     if not steps:
         return []
     spans = list(map(_span_ns, steps))
@@ -171,7 +172,14 @@ def _critical_path(steps: list[dict[str, Any]], width: int) -> list[Any]:
     took, waiting = summary.duration(length_ns / SECOND_NS), summary.duration(sum(waits_ns) / SECOND_NS)
     waiting = f", {waiting} of it waiting" if any(waits_ns) else ""
     title = Text.assemble(("Critical path", "bold"), f": {took}{waiting}" if length_ns else "")
-    return [title, table, *_more(len(steps) - len(costliest), "step", " that took less")]
+    late_ns = begin_ns - timeline.executions[0].start_ns
+    late = []
+    if 100 * late_ns > late_ns + length_ns:
+        words = (
+            f"It begins {summary.duration(late_ns / SECOND_NS)} into the run: no other execution fed its first step."
+        )
+        late.append(Text(words, style="dim"))
+    return [title, table, *_more(len(steps) - len(costliest), "step", " that took less"), *late]
 
 
 def _span_ns(step: dict[str, Any]) -> tuple[int, int]:
@@ -209,7 +217,7 @@ def _failures(groups: list[summary.Failures], failed: int) -> list[Any]:
 def _comparison(rows: list[dict[str, Any]]) -> list[Any]:
     table = _table("<Routine", "Count before", "after", "Median before", "after", "Ratio", "p95 ratio")
     for row in summary.worst_first(rows)[:_MAX_COMPARED]:
-        cells: list[Any] = [_Name(summary.printable(row["routine_id"]))]
+        cells: list[Any] = [_Name(summary.name_of(row["routine_id"]))]
         cells += [f"{row[run]['total_executions']:,}" if row[run] else "" for run in ("before", "after")]
         cells += [summary.time_of(row[run], "median") if row[run] else "" for run in ("before", "after")]
         if row["change"] == "both":
@@ -230,7 +238,7 @@ def _verdict(slower: list[dict[str, Any]], max_slowdown: float) -> Text:
     if not slower:
         return Text(f"No routine's median grew beyond {max_slowdown:g} times.", style="green")
     named = [
-        f"{summary.printable(row['routine_id'], 40)} ({summary.times(row['ratio']['median_execution_time'])})"
+        f"{summary.name_of(row['routine_id'], 40)} ({summary.times(row['ratio']['median_execution_time'])})"
         for row in slower[:5]
     ]
     more = [f"{len(slower) - 5:,} more"] if len(slower) > 5 else []
