@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker.report import _summary as summary
 from execution_tracker.report import page_data
 from execution_tracker.report.html import write_html
 
@@ -194,6 +196,68 @@ def test_the_page_shows_the_run_without_a_complaint_or_a_request(show: Show, sch
     assert browser.evaluate("document.querySelectorAll('#graph rect.node').length") == 2
 
 
+def test_the_page_and_the_terminal_call_the_same_numbers_by_the_same_names(show: Show) -> None:
+    tracker = pipeline()
+    numbers = tracker.get_performance_metrics()
+    browser = show(tracker)
+    cards = browser.evaluate("[...document.querySelectorAll('#cards div')].map(card => card.innerText.split('\\n'))")
+    names = [name for name, _ in cards]
+    assert names == list(summary.headline(numbers))
+    assert cards[4][1] == summary.rate(numbers["throughput"])
+    assert {"Failed", "Median", "p95", "Total", "Share"} <= set(column_titles(browser, "routines"))
+
+
+def column_titles(browser: Chromium, table: str) -> list[str]:
+    return list(browser.evaluate(f"[...document.querySelectorAll('#{table} th')].map(title => title.innerText)"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (1e-7, "100 ns"),
+        (1.234e-6, "1.23 \u00b5s"),
+        (0.9996, "1.00 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min"),
+        (125.4, "2 min 5 s"),
+        (3599.6, "1 h"),
+        (10_000, "2 h 47 min"),
+        (86_399, "1 d"),
+        (3 * 86_400 + 7_300, "3 d 2 h"),
+        (400 * 86_400, "400 d"),
+        (1e99, "1e+94 d"),
+        (-0.5, "\u2212500 ms"),
+    ],
+)
+def test_a_duration_reads_well_at_every_magnitude(browser: Chromium, tmp_path: Path, seconds: float, text: str) -> None:
+    if not browser.evaluate("typeof duration === 'function'"):
+        write_html(ExecutionTracker(), tmp_path / "run.html")
+        browser.open((tmp_path / "run.html").as_uri())
+    assert browser.evaluate(f"duration({seconds!r})") == text
+
+
+def test_a_rate_comes_in_the_unit_that_makes_it_a_number_to_read(show: Show) -> None:
+    browser = show(ExecutionTracker())
+    for per_second in (0, 1e-6, 0.00002, 0.001, 0.25, 1, 99.94, 99.96, 1234.6):
+        assert browser.evaluate(f"rate({per_second})") == summary.rate(per_second).replace("-", "\u2013")
+
+
+def test_a_long_name_keeps_both_its_ends_and_stays_in_its_box(show: Show) -> None:
+    names = [f"package.module.a_routine_with_a_long_name_{number}" for number in range(3)] + [
+        "\u65e5\u672c" * 20,
+        "W" * 99,
+    ]
+    browser = show(run({name: [execution(0)] for name in names}, [event(*ends, 1) for ends in pairwise(names)]))
+    boxes = browser.evaluate("""[...document.querySelectorAll('#graph rect')].map((box) => {
+      const [{right}, words] = [box.getBoundingClientRect(), box.nextElementSibling];
+      return [words.textContent, right - words.getBoundingClientRect().right];
+    })""")
+    assert [words[-7:] for words, _ in boxes[:3]] == ["_name_0", "_name_1", "_name_2"]
+    assert all(words.startswith("package.") for words, _ in boxes[:3])
+    assert all(0 < room < 60 for _, room in boxes), boxes
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_its_window(show: Show, width: int) -> None:
     browser = show(pipeline(), width=width)
@@ -295,6 +359,53 @@ def test_a_click_on_a_title_sorts_the_routines_and_one_more_turns_them_round(sho
     assert column(browser, "routines", 6) == ["9.00 s", "2.00 s", "500 \u00b5s"]
 
 
+def test_the_tables_can_be_sorted_with_the_keyboard(show: Show) -> None:
+    browser = show(run({"b": [execution(0, 2)], "a": [execution(1, 9)]}))
+    browser.evaluate("document.querySelector('#routines th button').focus()")
+    for kind in ("keyDown", "keyUp"):
+        browser.send(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
+        )
+    browser.wait_for("document.querySelector('#routines th').getAttribute('aria-sort') === 'ascending'")
+    assert column(browser, "routines", 1) == ["a", "b"]
+    assert browser.evaluate("document.activeElement.innerText") == "Routine"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_who_sees_badly_or_not_at_all_can_read_the_page(show: Show, scheme: str) -> None:
+    browser = show(pipeline(), scheme=scheme)
+    headings = browser.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(heading => heading.tagName)")
+    assert headings == ["H1"] + ["H2"] * 5
+    assert browser.evaluate("document.documentElement.lang") == "en"
+    unnamed = "svg:not([aria-label]), #timeline:not([aria-label]), button:empty:not([aria-label])"
+    assert browser.evaluate(f"document.querySelectorAll('{unnamed}').length") == 0
+    style = "getComputedStyle(document.documentElement).getPropertyValue"
+    for text, least in {"ink": 7, "muted": 4.5, "failed": 4.5, "running": 3}.items():  # the running are told in large
+        for ground in ("panel", "back"):
+            colors = [browser.evaluate(f"{style}('--{name}').trim()") for name in (text, ground)]
+            assert contrast(*colors) >= least, (text, ground)
+
+
+def contrast(*colors: str) -> float:
+    """Return the contrast of two colours as the Web Content Accessibility Guidelines define it."""
+
+    def luminance(color: str) -> float:
+        parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted(map(luminance, colors))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_page_says_why_a_critical_path_begins_late(show: Show) -> None:
+    executions = {"work": [execution(0, 1)], "merge": [execution(1, 2), execution(3, 2)]}
+    words = text_of(show(run(executions, [event("work", "merge", 1)])), "#path-words")
+    assert words.endswith(" It begins 3.00 s into the run: no other execution fed its first step.")
+    words = text_of(show(run({"a": [execution(0, 99)], "b": [execution(0.9, 99)]})), "#path-words")
+    assert "It begins" not in words
+
+
 def test_the_page_says_what_is_missing(show: Show) -> None:
     tracker = ExecutionTracker("long", max_records=2)
     for _ in range(5):
@@ -333,6 +444,15 @@ def test_hostile_texts_are_shown_as_they_are_and_never_run(show: Show) -> None:
     browser.evaluate("new Promise(done => setTimeout(done, 50))")
     assert browser.evaluate("document.querySelectorAll('img, main script, header script, b b, main a').length") == 0
     assert_quiet(browser)
+
+
+def test_characters_that_would_turn_the_text_around_are_shown(show: Show) -> None:
+    text = "a\u202etxt.exe\u2066\x1b[31m\x00\x9b\nb\tc"
+    records = [execution(0, 1, "failed", error=text, params=[text])]
+    browser = show(run({text: records}, [event(text, text, 1, text)], flow_id=text))
+    words = browser.evaluate("document.body.innerText + document.title")
+    assert not set("\u202e\u2066\x1b\x00\x9b") & set(words)
+    assert "a\\u202etxt.exe\\u2066\\x1b[31m\\x00\\x9b\nb\tc" in words
 
 
 def test_a_run_is_embedded_without_a_character_that_html_takes_for_its_own(tmp_path: Path) -> None:
@@ -388,6 +508,8 @@ def test_one_running_execution_is_drawn_and_said_to_run(show: Show) -> None:
     browser.mouse("mouseMoved", *place_of(browser, 0, 0))
     browser.wait_for("document.getElementById('tip').innerText.includes('still running')")
     assert "Nothing has ended." in text_of(browser, "#histograms")
+    assert "Duration\n\u2013\n" in text_of(browser, "#cards")
+    assert [column(browser, "routines", number) for number in range(4, 8)] == [["\u2013"]] * 4
 
 
 def test_ten_thousand_routines_are_folded_together_and_can_all_be_listed(show: Show) -> None:
@@ -528,7 +650,7 @@ def test_the_critical_path_is_marked() -> None:
         data["names"][r] for r, on in zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True) if on
     ]
     assert marked == ["a", "b"]
-    assert data["path"] == {"steps": 2, "work": 4.0, "wait": 1.0}
+    assert data["path"] == {"steps": 2, "begin": 0.0, "work": 4.0, "wait": 1.0}
 
 
 def test_histograms_count_every_ended_execution_and_are_logarithmic_over_decades() -> None:
@@ -549,6 +671,36 @@ def test_the_flow_of_a_loop_is_drawn(show: Show) -> None:
     browser = show(run(executions, events))
     assert browser.evaluate("document.querySelectorAll('#graph path.link').length") == 4
     assert column(browser, "edges", 4).count("2") == 1
+
+
+def test_a_flow_of_all_to_all_shows_its_busiest_links_and_says_so(show: Show) -> None:
+    names = [f"routine {number}" for number in range(10)]
+    events = [event(*ends, 1) for ends in itertools.product(names, repeat=2)] + [event(names[7], names[3], 2)] * 5
+    browser = show(run({name: [execution(0)] for name in names}, events))
+    assert browser.evaluate("document.querySelectorAll('#graph path.link').length") == page_data.MAX_LINKS
+    assert "The 60 of 100 links with the most events." in text_of(browser, "#graph")
+    counts = browser.evaluate(
+        "[...document.querySelectorAll('#graph text.halo:not(.small)')].map(text => text.innerHTML)"
+    )
+    assert counts.count("6") == 1
+
+
+def test_all_that_is_drawn_of_a_loop_is_inside_of_the_picture(show: Show) -> None:
+    ends = ["ab", "bc", "ca", "cd", "dd", "db", "aa"]
+    browser = show(run({name: [execution(0)] for name in "abcd"}, [event(*pair, 1) for pair in ends]))
+    box, width, height = browser.evaluate("""(() => {
+      const svg = document.querySelector('#graph svg'), {x, y, width, height} = svg.getBBox();
+      return [[x, y, x + width, y + height], svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
+    })()""")
+    assert box[0] >= 0
+    assert box[1] >= 0
+    assert box[2] <= width
+    assert box[3] <= height
+
+
+def test_a_failure_that_never_ended_is_listed() -> None:
+    data = page_data.page_data(run({"a": [execution(0, None) | {"status": "failed", "error": "no"}]}))
+    assert data["failures"]["count"] == data["numbers"]["failed"] == 1
 
 
 def test_equal_failures_are_counted_together() -> None:

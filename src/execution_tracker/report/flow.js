@@ -62,8 +62,10 @@
     node.y = EDGE + (node.rank + (tallest - 1) / 2) * (HEIGHT + DOWN);
   }
 
-  const below = links.some((link) => link.back) ? 64 : 0;
-  const [width, height] = [layers.length * (WIDTH + ACROSS) - ACROSS + 4, EDGE + tallest * (HEIGHT + DOWN) - DOWN + 12 + below];
+  // What leads back goes below, the deeper the farther it goes.
+  const depth = ({ source, target }) => (source !== target && target.layer <= source.layer ? 36 + 12 * Math.min(source.layer - target.layer, 12) : 0);
+  const below = Math.max(...links.map(depth));
+  const [width, height] = [layers.length * (WIDTH + ACROSS) - ACROSS + (links.some((link) => link.source === link.target) ? 32 : 4), EDGE + tallest * (HEIGHT + DOWN) - DOWN + 12 + below];
   const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Routines and the events between them" });
   const most = Math.max(...links.map((link) => link.number));
   const labels = [];
@@ -79,10 +81,10 @@
     if (source === target) {
       way = `M${x0 - 40} ${source.y}C${x0 - 30} ${source.y - 34} ${x0 + 30} ${source.y - 20} ${x0 + 7} ${source.y + 12}`;
       [x, y, anchor] = [x0 - 46, source.y - 8, "end"];
-    } else if (link.back || target.layer <= source.layer) {
-      const low = Math.max(source.y, target.y) + HEIGHT + 50;
+    } else if (depth(link)) {
+      const low = Math.max(source.y, target.y) + HEIGHT + depth(link);
       way = `M${x0 - 30} ${source.y + HEIGHT}C${x0 - 30} ${low} ${target.x + 30} ${low} ${target.x + 30} ${target.y + HEIGHT + 7}`;
-      [x, y, anchor] = [(x0 + target.x) / 2, low - 14, "middle"];
+      [x, y, anchor] = [(x0 + target.x) / 2, low - depth(link) / 4, "middle"];
       svg.append(drawn("path", { class: "tip", d: `M${target.x + 30} ${target.y + HEIGHT}l-5 9h10z` }));
     } else {
       svg.append(drawn("path", { class: "tip", d: `M${x1 + 7} ${y1}l-9 -5v10z` }));
@@ -99,11 +101,19 @@
     const failed = node.row && node.row[2];
     const box = drawn("rect", { class: failed ? "node bad" : "node", x: node.x, y: node.y, width: WIDTH, height: HEIGHT, rx: 8 });
     box.append(drawn("title", {}, line(node.name, 200)));
-    svg.append(box, drawn("text", { x: node.x + 12, y: node.y + 21 }, line(node.name, 22)));
+    node.words = drawn("text", { x: node.x + 12, y: node.y + 21 });
+    svg.append(box, node.words);
     if (node.row) svg.append(drawn("text", { class: "small", x: node.x + 12, y: node.y + 39 }, `${count(node.row[1])} \u00d7 ${duration(node.row[3])}`));
     if (failed) svg.append(drawn("text", { class: "small bad", x: node.x + WIDTH - 10, y: node.y + 39, "text-anchor": "end" }, `${count(failed)} failed`));
   }
   svg.append(...labels);
   svg.style.minWidth = `${0.7 * width}px`;
   put("graph", svg);
+  for (const { name, words } of nodes) {
+    let length = 30;
+    do words.textContent = line(name, length); while (words.getComputedTextLength() > WIDTH - 20 && --length > 2);
+  }
+  if (flow.link_count > links.length) {
+    put("graph", element("p", { class: "muted hint" }, `The ${count(links.length)} of ${count(flow.link_count)} links with the most events.`));
+  }
 })();

@@ -41,21 +41,22 @@
     fill();
   }
 
-  const time = (title, index) => [title, "number", (row) => row[index], (row) => duration(row[index]) || "\u2013"];
+  // A routine of which nothing ended has no times.
+  const time = (title, index) => [title, "number", (row) => row[index], (row) => (row[6] ? duration(row[index]) : "\u2013")];
   const name = (text) => line(text, 200);
   const nameOf = (index) => name(names[index]);
 
   function headline() {
     put("flow", RUN.flow.trim() ? line(RUN.flow, 200) : "A run without a name");
-    const started = RUN.started.replace("T", " ").replace(/\.\d+/, "");
+    const started = RUN.started.replace("T", " ").replace(/\.\d+/, "").replace(/(?=[+-]\d\d:\d\d$)/, " ");
     put("started", started ? `Started ${started}. ${plural(names.length, "routine", "routines")}, ${plural(numbers.total_events, "event", "events")}.` : "Nothing was recorded.");
     for (const [title, value, kind] of [
-      ["Duration", duration(numbers.wall_time) || "0 s"],
+      ["Duration", numbers.wall_time ? duration(numbers.wall_time) : "\u2013"],
       ["Executions", count(numbers.total_executions)],
       ["Failed", count(numbers.failed), numbers.failed ? "failed" : ""],
-      ["Running at the end", count(numbers.running), numbers.running ? "running" : ""],
+      ["Running", count(numbers.running), numbers.running ? "running" : ""],
       ["Throughput", rate(numbers.throughput)],
-      ["At once, at most", count(numbers.peak_concurrency)],
+      ["Peak concurrency", count(numbers.peak_concurrency)],
     ]) put("cards", element("div", { class: kind || null }, element("dt", {}, title), element("dd", {}, value)));
     const missing = [
       [numbers.dropped_executions, (n) => `${plural(n, "older execution was", "older executions were")} dropped while recording, to bound memory. Counts, totals and extremes include them; percentiles, histograms and the timeline do not.`],
@@ -73,13 +74,13 @@
       const part = total ? row[6] / total : 0;
       const bar = element("i");
       bar.style.width = `${100 * part}%`;
-      return element("span", {}, `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)} %`, element("span", { class: "share" }, bar));
+      return element("span", {}, part > 0 && part < 0.01 ? "<1%" : `${(100 * part).toFixed(0)}%`, element("span", { class: "share" }, bar));
     };
     table("routines", [
       ["Routine", "name", (row) => names[row[0]], (row) => nameOf(row[0])],
       ["Executions", "number", (row) => row[1]],
       ["Failed", "number", (row) => row[2], (row) => row[2] ? element("span", { class: "bad" }, count(row[2])) : "\u2013"],
-      time("Median", 3), time("95 %", 4), time("Longest", 5), time("Total", 6),
+      time("Median", 3), time("p95", 4), time("Longest", 5), time("Total", 6),
       ["Share", "number", (row) => row[6], share],
       ["On critical path", "number", (row) => row[7], (row) => row[7] ? duration(row[7]) : "\u2013"],
     ], RUN.routines, 6);
@@ -108,7 +109,7 @@
   function histograms() {
     if (!RUN.histograms.length) return void put("histograms", element("p", { class: "muted" }, "Nothing has ended."));
     for (const { routine, low, high, logarithmic, median, bins } of RUN.histograms) {
-      const svg = drawn("svg", { viewBox: "0 0 320 84", preserveAspectRatio: "none", role: "img" });
+      const svg = drawn("svg", { viewBox: "0 0 320 84", preserveAspectRatio: "none", role: "img", "aria-label": `Durations of ${nameOf(routine)}` });
       const most = Math.max(...bins);
       const width = 320 / Math.max(bins.length, 8);
       const left = (320 - width * bins.length) / 2;
@@ -120,11 +121,11 @@
         svg.append(bar);
       });
       svg.append(drawn("line", { class: "base", x1: 0, x2: 320, y1: 83.5, y2: 83.5 }));
-      const labels = [duration(low)];
+      let labels = ["", duration(low), ""];
       if (high > low) {
         const place = 320 * (logarithmic ? Math.log(median / low) / Math.log(high / low) : (median - low) / (high - low));
         svg.append(drawn("line", { class: "median", x1: place, x2: place, y1: 0, y2: 84 }));
-        labels.push(logarithmic ? "logarithmic" : "", duration(high));
+        labels = [duration(low), logarithmic ? "logarithmic" : "", duration(high)];
       }
       put("histograms", element("figure", {},
         element("figcaption", {}, element("b", { title: nameOf(routine) }, nameOf(routine)), element("span", {}, `median ${duration(median)}`)),

@@ -7,6 +7,7 @@ was checked, or as a text that was cut. Routines are numbered, for two long name
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container
 from heapq import heappop, heappush, nlargest
 from math import log
@@ -16,6 +17,7 @@ from execution_tracker import analysis, metrics
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.persistence import names_of
+from execution_tracker.report._summary import is_failed
 from execution_tracker.timestamps import SECOND_NS
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_DRAWN = 50_000  # executions in the timeline; docs/html-report.md has the measurements
 MAX_OWN = 24  # routines with lanes, a histogram or a node of their own
+MAX_LINKS = 60  # in the graph; with more it is a knot
 MAX_LISTED = 300  # edges, and different failures
 MAX_TEXT = 400  # characters of a payload or a name
 
@@ -31,6 +34,8 @@ _KINDS = {"completed": 0, "failed": 1}
 _FAILED, _RUNNING, _OTHER = 1, 2, 3
 _TICK_NS = 1_000  # of the clock in the records
 _MAX_BINS = 32
+# Control characters, and those that turn the direction of reading: they are shown, not obeyed.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _short = snapshot(max_string=120, max_items=8, max_depth=3)
 _written = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
@@ -66,6 +71,7 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
         "routines": _routine_rows(routines, bars),
         "path": {
             "steps": len(steps),
+            "begin": _seconds(bars[next(iter(steps))].start_ns - origin_ns) if steps else 0.0,
             "work": sum(bars[step].duration_ns or 0 for step in steps) / SECOND_NS,
             "wait": sum(bars[step].start_ns - event.at_ns for step, event in steps.items() if event) / SECOND_NS,
         },
@@ -85,6 +91,7 @@ def text(value: Any) -> str:
     if value is None or (type(value) is dict and not value):
         return ""
     whole: str = json_safe(value[: MAX_TEXT + 1]) if type(value) is str else _written(_short(value))
+    whole = _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode(), whole)
     return whole if len(whole) <= MAX_TEXT else whole[: MAX_TEXT - 1] + "…"
 
 
@@ -114,10 +121,7 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
             number,
             routine["total_executions"],
             routine["failed"],
-            routine["median_execution_time"],
-            routine["p95_execution_time"],
-            routine["max_execution_time"],
-            routine["total_execution_time"],
+            *(routine[f"{which}_execution_time"] for which in ("median", "p95", "max", "total")),
             on_path[number] / SECOND_NS,
         ]
         for number, routine in enumerate(routines)
@@ -250,7 +254,7 @@ def _failures(bars: list[Bar], origin_ns: int) -> dict[str, Any]:
     failures: dict[tuple[int, str], list[Any]] = {}
     count = 0
     for bar in bars:
-        if bar.kind == _FAILED:
+        if is_failed(bar.record):
             count += 1
             message = text(bar.record.get("error"))
             first = [0, bar.routine, message, _seconds(bar.start_ns - origin_ns), text(bar.record.get("params"))]
@@ -293,7 +297,8 @@ def _flow_graph(edges: list[dict[str, Any]], names: dict[Any, str]) -> dict[str,
         "edge_count": len(rows),
         "nodes": [[text(name), numbers.get(name)] for name in nodes],
         "folded": len(traffic) - len(nodes),
-        "links": list(links.values()),
+        "links": nlargest(MAX_LINKS, links.values(), key=lambda link: link[2]),
+        "link_count": len(links),
     }
 
 

@@ -16,7 +16,10 @@
 
   if (path.steps) {
     const wait = path.wait > 0 ? ` and ${duration(path.wait)} of waiting` : "";
-    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} with ${duration(path.work) || "0 s"} of work${wait}.`;
+    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} with ${duration(path.work)} of work${wait}.`;
+    if (100 * path.begin > data.span) {
+      $("path-words").textContent += ` It begins ${duration(path.begin)} into the run: no other execution fed its first step.`;
+    }
   }
   if (size < data.total) {
     $("thinned").hidden = false;
@@ -86,11 +89,12 @@
     ],
   });
   xAxis.formatter = formatter((ticks) => {
+    if (!data.span) return ticks.map((tick) => (tick ? "" : "0")); // nothing ended: how long a bar is tells nothing
     const step = ticks.length > 1 ? ticks[1] - ticks[0] : span;
     return ticks.map((tick) => moment(Math.abs(tick) < step / 1000 ? 0 : tick, step));
   });
   for (const grid of figure.center) grid.setv(grid.dimension === 0 ? { ticker: xAxis.ticker } : { visible: false });
-  yAxis.major_label_policy = new Bokeh.NoOverlap();
+  for (const axis of [xAxis, yAxis]) axis.major_label_policy = new Bokeh.NoOverlap();
   yAxis.ticker = new Bokeh.FixedTicker({ ticks: bands.map(({ middle }) => middle), minor_ticks: [] });
   yAxis.formatter = formatter((ticks) => {
     const letters = $("timeline").clientWidth < 600 ? 11 : 26;

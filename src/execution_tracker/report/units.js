@@ -12,7 +12,7 @@ function count(number) {
 
 // A duration in three digits, or from a minute on in its two largest units: 1.25 ms, 3 min 20 s.
 function duration(seconds) {
-  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 0) return `\u2212${duration(-seconds)}`;
   if (seconds === 0) return "0 s";
   if (seconds < 59.95) {
     const [scale, unit] = SCALES.find(([scale]) => seconds >= 0.9995 * scale) || SCALES[3];
@@ -20,7 +20,11 @@ function duration(seconds) {
     const digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
     return `${value.toFixed(unit === "ns" ? 0 : digits)} ${unit}`;
   }
-  return spans(Math.round(seconds), 2).replace(/ 0 \w+$/, "");
+  const [hour, day] = [3600, 86400];
+  // Rounded to the smaller of the two units.
+  const exact = Math.round(seconds) < hour ? 1 : Math.round(seconds / 60) * 60 < day ? 60 : hour;
+  if (seconds >= 1e6 * day) return `${(seconds / day).toExponential(0)} d`;
+  return spans(Math.round(seconds / exact) * exact, 2).replace(/ 0 \w+$/, "");
 }
 
 function spans(seconds, parts) {
@@ -47,11 +51,11 @@ function moment(seconds, step) {
 }
 
 function rate(perSecond) {
-  if (!perSecond) return "\u2013";
-  for (const [scale, unit] of [[1, "s"], [60, "min"], [3600, "h"]]) {
+  for (const [scale, unit] of [...SPANS].reverse()) {
     const value = perSecond * scale;
-    if (value >= 0.995 || unit === "h") return `${value < 9.95 ? value.toFixed(1) : count(value)} / ${unit}`;
+    if (value >= 1) return `${value < 99.95 ? value.toFixed(1) : count(value)}/${unit}`;
   }
+  return "\u2013";
 }
 
 function element(tag, attributes, ...children) {
@@ -70,11 +74,12 @@ function drawn(tag, attributes, text) {
   return made;
 }
 
-// A name on one line.
+// A name on one line, which gives way in its middle: long names differ at either end.
 function line(text, length) {
   const plain = text.replace(/\s+/gu, " ").trim() || "(no name)";
   const letters = Array.from(plain);
-  return letters.length > length ? letters.slice(0, length - 1).join("") + "\u2026" : plain;
+  const half = length >> 1;
+  return letters.length > length ? [...letters.slice(0, half), "\u2026", ...letters.slice(half + 1 - length)].join("") : plain;
 }
 
 const put = (id, ...children) => document.getElementById(id).append(...children);
