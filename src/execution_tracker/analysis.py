@@ -7,11 +7,10 @@ All functions take a tracker and leave it as it is. Their cost is that of sortin
 from __future__ import annotations
 
 from bisect import bisect_left
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.collector import built_at_once
-from execution_tracker.metrics import routine_performance
+from execution_tracker.metrics import percentile, routine_performance
 from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import names_of
@@ -159,8 +158,17 @@ def _routine_with(routine_id: Any, routines: dict[Any, _Routine]) -> Any:
     found = routines.get(routine_id)
     if found is None and routine_id is not None and type(routine_id) is not str:
         # In a file the keys of objects are texts, while the same id within an event is what it was.
-        found = routines.get(next(iter(json_safe({routine_id: None}))))
+        found = routines.get(name_of(routine_id))
     return found
+
+
+def name_of(routine_id: Any) -> str:
+    """Return the text that a file has for the id of a routine.
+
+    >>> name_of("parse"), name_of(5)
+    ('parse', '5')
+    """
+    return routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None})))
 
 
 def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
@@ -253,18 +261,20 @@ def event_edges_in(timeline: Timeline) -> list[dict[str, Any]]:
 
 
 def _traffic(emissions: list[Emission], executions: list[Execution]) -> dict[str, Any]:
-    waits_ns = [
-        executions[emission.fed].start_ns - emission.at_ns for emission in emissions if emission.fed is not None
-    ]
+    waits = sorted(
+        (executions[emission.fed].start_ns - emission.at_ns) / SECOND_NS
+        for emission in emissions
+        if emission.fed is not None
+    )
     elapsed_ns = emissions[-1].at_ns - emissions[0].at_ns
     return {
         "count": len(emissions),
         "first": emissions[0].event["timestamp"],
         "last": emissions[-1].event["timestamp"],
         "rate": (len(emissions) - 1) * SECOND_NS / elapsed_ns if elapsed_ns else 0.0,
-        "fed": len(waits_ns),
-        "median_wait_time": median(waits_ns) / SECOND_NS if waits_ns else 0.0,
-        "max_wait_time": max(waits_ns, default=0) / SECOND_NS,
+        "fed": len(waits),
+        "median_wait_time": percentile(waits, 50),
+        "max_wait_time": waits[-1] if waits else 0.0,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker.pairing import hashable
+from execution_tracker import analysis
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import names_of
 
@@ -137,7 +137,7 @@ def name_of(routine_id: Any, limit: int = 200) -> str:
     >>> name_of("parse"), name_of(5), name_of(" ")
     ('parse', '5', '(no name)')
     """
-    name = routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None})))
+    name = analysis.name_of(routine_id)
     return printable(name, limit) if name.strip() else "(no name)"
 
 

@@ -306,4 +306,4 @@ def _name(routine_id: Any, names: dict[Any, str]) -> str | None:
     """Return the name of a routine that an event names; what has no executions need not be known."""
     if routine_id is None:
         return None
-    return names[routine_id] if routine_id in names else next(iter(json_safe({routine_id: None})))
+    return names[routine_id] if routine_id in names else analysis.name_of(routine_id)
