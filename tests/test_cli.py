@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import pty
@@ -274,6 +275,50 @@ def test_a_complaint_goes_nowhere_but_to_standard_error(file: Path) -> None:
     shell = f'exec "{sys.executable}" -m execution_tracker report not-there.json 2>&-'
     done = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_standard_input_that_is_closed_is_named_in_one_line(call_here: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert call_here("report", "-") == (2, "", "<stdin>: it is closed\n")
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_with_standard_output_closed_the_exit_code_still_tells(two_runs: Any, option: str) -> None:
+    before, after = two_runs
+    shell = f'"{sys.executable}" -m execution_tracker compare "{before}" "{after}" --max-slowdown 1.5 {option} >&-'
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_an_output_that_cannot_change_its_errors_is_written_to(file: Path, call_here: Any, monkeypatch: Any) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    assert call_here("report", file)[0] == 0
+    assert output.getvalue().startswith("nightly\n")
+
+
+def test_a_system_without_sigpipe_is_none_to_complain_about(file: Path, monkeypatch: Any) -> None:
+    monkeypatch.delattr(signal, "SIGPIPE")
+    monkeypatch.setattr(sys, "argv", ["execution-tracker", "report", str(file)])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main()
+
+
+def test_an_import_that_fails_for_another_reason_is_not_blamed_on_click(call_here: Any, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "execution_tracker.commands", None)
+    with pytest.raises(ModuleNotFoundError, match=r"execution_tracker\.commands"):
+        call_here("--version")
+
+
+def test_without_rich_one_line_names_the_extra_before_a_large_file_is_read(
+    call_here: Any, file: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("execution_tracker.commands._LARGE", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    code, out, err = call_here("report", file)
+    assert (code, out) == (2, "")
+    assert err == "the progress bar needs rich: pip install 'execution-tracker[cli]'\n"
 
 
 # --- ends that are no errors ---
