@@ -278,16 +278,16 @@ def test_a_run_without_events_has_no_edges() -> None:
 
 
 def test_compare_tells_ratios_and_what_is_new_or_gone() -> None:
-    before = run([("a", 0, 1), ("a", 0, 3), ("gone", 0, 1), ("open", 0, None)])
-    after = run([("a", 0, 4), ("new", 0, 1), ("open", 0, 1)])
-    both, gone, still_open, new = compare(before, after)
+    before = run([("a", 0, 1), ("a", 0, 3), ("gone", 0, 1), ("open", 0, None), ("opened", 0, 1)])
+    after = run([("a", 0, 4), ("new", 0, 1), ("open", 0, 1), ("opened", 0, None)])
+    both, gone, still_open, opened, new = compare(before, after)
     assert (both["routine_id"], both["change"], gone["change"], new["change"]) == ("a", "both", "gone", "new")
     assert both["before"] == before.get_routine_performance("a")
     assert both["after"] == after.get_routine_performance("a")
     assert both["ratio"] == pytest.approx(
         {"avg_execution_time": 2.0, "median_execution_time": 2.0, "p95_execution_time": 4 / 2.9}
     )
-    for row in (gone, new, still_open):
+    for row in (gone, new, still_open, opened):
         assert set(row["ratio"].values()) == {None}
     assert gone["after"] is new["before"] is None
 

@@ -495,6 +495,14 @@ def test_a_run_is_never_overwritten_by_what_is_made_of_it(call_here: Any, comman
     assert file.read_bytes() == content
 
 
+def test_a_run_on_standard_input_is_not_overwritten_either(file: Path) -> None:
+    content = file.read_bytes()
+    with file.open("rb") as stdin:
+        done = subprocess.run([*COMMAND, "html", "-", "-o", file], stdin=stdin, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert file.read_bytes() == content
+
+
 def test_a_page_that_is_there_is_replaced(call_here: Any, file: Path) -> None:
     output = file.with_name("run.html")
     output.write_text("old")

@@ -346,6 +346,24 @@ def test_a_duration_reads_well_at_every_magnitude(seconds: Any, text: str) -> No
     assert summary.duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("part", "text"), [(0, "0%"), (1e-9, "<1%"), (0.0099, "<1%"), (0.01, "1%"), (0.994, "99%"), (1, "100%")]
+)
+def test_a_percentage_is_zero_only_if_the_part_is(part: float, text: str) -> None:
+    assert summary.percentage(part) == text
+
+
+def test_a_share_stays_within_the_whole_whatever_times_were_edited_in() -> None:
+    tracker = run([{**execution("back", 0, 1), "execution_time": -3.0}, {**execution("on", 0, 1), "execution_time": 4}])
+    text = printed(tracker)
+    assert re.search(r"^on .* 100%  \S{16}$", text, flags=re.MULTILINE)
+    assert re.search(r"^back .* 0%$", text, flags=re.MULTILINE)
+
+
+def test_spaces_that_do_not_break_a_line_are_plain_ones() -> None:
+    assert summary.name_of("a\u00a0b\u202fc\u3000d\u200de") == "a b c de"
+
+
 @given(st.floats(1e-9, 1e9))
 def test_a_duration_takes_eleven_characters_at_most(seconds: float) -> None:
     text = summary.duration(seconds)

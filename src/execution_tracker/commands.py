@@ -123,7 +123,7 @@ def _write(write: Callable[[ExecutionTracker, str], None], run: str, output: str
         raise click.BadParameter("expected a file.", param_hint="'-o'")
     tracker = _load(run)
     try:
-        if os.path.exists(output) and os.path.isfile(run) and os.path.samefile(run, output):
+        if os.path.isfile(output) and os.path.samestat(os.stat(0 if run == "-" else run), os.stat(output)):
             raise click.BadParameter(f"{output} is the run itself.", param_hint="'-o'")
         write(tracker, output)
     except OSError as error:  # the name in it may be that of a temporary file
