@@ -526,6 +526,12 @@ def test_ten_thousand_routines_are_folded_together_and_can_all_be_listed(show: S
     assert data_in(Path(browser.evaluate("location.pathname")))["timeline"]["folded"] == 9_976
 
 
+def test_the_routines_without_lanes_of_their_own_come_last() -> None:
+    executions = {f"routine {i}": [execution(i, 1 + i)] for i in range(page_data.MAX_OWN + 2)}
+    bands = page_data.page_data(run(executions))["timeline"]["bands"]
+    assert [band["routine"] for band in bands] == [*range(2, page_data.MAX_OWN + 2), -1]
+
+
 def test_durations_from_100_ns_to_three_days_are_all_readable(show: Show) -> None:
     durations = [1e-7, 2e-6, 0.003, 0.5, 12, 200, 4000, 3 * 86_400]
     browser = show(run({"mixed": [execution(i * 0.001, duration) for i, duration in enumerate(durations)]}))
@@ -671,6 +677,24 @@ def test_the_flow_of_a_loop_is_drawn(show: Show) -> None:
     browser = show(run(executions, events))
     assert browser.evaluate("document.querySelectorAll('#graph path.link').length") == 4
     assert column(browser, "edges", 4).count("2") == 1
+
+
+def test_a_link_tells_its_events_and_their_longest_wait() -> None:
+    executions = {"a": [execution(0)], "b": [execution(second) for second in (4, 5, 6)]}
+    names = [f"event {number}" for number in range(7)]
+    events = [event("a", "b", second, name) for second, name in zip((1, 3.5, 5.5), names, strict=False)]
+    events += [event("a", "b", 9, name) for name in names]
+    (link,) = page_data.page_data(run(executions, events))["flow_graph"]["links"]
+    assert link == [0, 1, 10, 3.0, names[:5]]
+
+
+def test_the_busiest_routines_are_those_with_most_events_over_all_their_links() -> None:
+    pairs = [(f"a{number}", f"b{number}") for number in range(page_data.MAX_OWN)]
+    events = [event(*pair, 1) for pair in pairs * 2] + [event("hub", target, 1) for _, target in pairs]
+    nodes = page_data.page_data(run({"hub": [execution(0)]}, events))["flow_graph"]["nodes"]
+    assert len(nodes) == page_data.MAX_OWN
+    assert ["hub", 0] in nodes
+    assert {name for name, _ in nodes} - {"hub"} < {target for _, target in pairs}
 
 
 def test_a_flow_of_all_to_all_shows_its_busiest_links_and_says_so(show: Show) -> None:

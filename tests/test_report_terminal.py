@@ -151,6 +151,13 @@ def test_dropped_records_are_named_and_their_failures_counted() -> None:
     assert "Dropped to bound the memory: 3 executions and 3 events." in text
 
 
+def test_dropped_events_alone_are_named_too() -> None:
+    tracker = ExecutionTracker("long", max_records=1)
+    for _ in range(3):
+        tracker.record_event("load", "done")
+    assert "Dropped to bound the memory: 0 executions and 2 events." in printed(tracker)
+
+
 def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
     executions = [execution(f"step {n}", 10 * n, 10 * n + (9 if n % 10 == 3 else 1)) for n in range(100)]
     events = [event(f"step {n}", 10 * n + 1, f"step {n + 1}") for n in range(99)]
@@ -183,6 +190,26 @@ def test_a_run_of_one_running_execution_shows_no_times() -> None:
     assert "load         1       0       -    -      -     0%\n" in text
     assert "Critical" not in text
     assert text.endswith("Still running, so without a time: load (1).\n")
+
+
+def test_of_many_routines_that_run_those_with_most_executions_are_named() -> None:
+    names = [name for count, name in enumerate("abcdefg", 1) for _ in range(count)]
+    text = printed(run([execution(name, 0, None) for name in names]))
+    assert text.endswith("Still running, so without a time: g (7), f (6), e (5), d (4), c (3), 2 more.\n")
+    assert printed(run([execution(name, 0, None) for name in "abcde"])).endswith("d (1), e (1).\n")
+
+
+def test_a_status_is_compared_only_if_it_is_a_text() -> None:
+    class Angry:
+        __hash__ = object.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("no")
+
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    tracker.record_routine_end("a", Angry())  # type: ignore[arg-type]
+    assert "a            1       0" in printed(tracker)
 
 
 def test_a_run_of_events_alone_shows_its_headline() -> None:
@@ -293,6 +320,17 @@ def test_a_comparison_puts_the_worst_slowdown_first_and_ends_with_a_verdict() ->
     )
     assert compared(before, after, 3).endswith("\n\nNo routine's median grew beyond 3 times.\n")
     assert compared(before, after).endswith("new\n")
+
+
+def test_slower_is_red_and_faster_is_green() -> None:
+    names = {"slow": (4, 5), "slower": (100, 124), "fast": (5, 4), "faster": (100, 81)}
+    before, after = (run([execution(name, 0, times[side]) for name, times in names.items()]) for side in (0, 1))
+    to = console(force_terminal=True, color_system="standard")
+    print_comparison(compare(before, after), 1.2, to)
+    assert isinstance(to.file, io.StringIO)
+    coloured = dict(re.findall(r"\x1b\[(3\d)m *(\d\.\d\dx)", to.file.getvalue()))
+    assert coloured == {"31": "1.25x", "32": "0.80x"}
+    assert "\x1b[1;31mMedians that grew beyond 1.2 times" in to.file.getvalue()
 
 
 def test_a_comparison_of_ten_thousand_routines_stays_readable() -> None:
