@@ -276,6 +276,18 @@ def test_ctrl_and_wheel_zoom_the_timeline_and_the_bars_remain(show: Show) -> Non
     assert_quiet(browser)
 
 
+def test_where_nothing_ran_nothing_is_painted(show: Show) -> None:
+    browser = show(run({"a": [execution(0, 1), execution(9, 1, "failed")]}))
+    for width in (5, 2.5):
+        click(browser, "document.querySelector('#zoom button')")
+        start, end = browser.evaluate(RANGE)
+        assert end - start == pytest.approx(width, rel=0.05)
+    pixels = browser.evaluate(PIXELS)
+    assert pixels["completed"] == pixels["failed"] == 0
+    click(browser, "document.querySelector('#zoom button:last-child')")
+    assert browser.evaluate(PIXELS)["failed"] > 50
+
+
 def place_of(browser: Chromium, seconds: float, lane: int) -> tuple[float, float]:
     """Return where on the screen a moment is in one of the lanes of the first routine."""
     browser.evaluate("document.getElementById('timeline').scrollIntoView({block: 'center'})")

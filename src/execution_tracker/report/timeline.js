@@ -133,7 +133,19 @@
       height: Float64Array.from(indices, (i) => 0.8 * laneHeight[data.lane[i]]),
     } });
     const fields = Object.fromEntries(["y", "height", "left", "right"].map((field) => [field, { field }]));
-    return figure.hbar({ ...fields, source, ...look });
+    const renderer = figure.hbar({ ...fields, source, ...look });
+    renderer.glyph.default_view = inside(renderer.glyph.default_view);
+    return renderer;
+  }
+
+  // By itself Bokeh paints all bars, those outside of the window on its edges.
+  function inside(View) {
+    return class extends View {
+      _mask_data() {
+        const { x_source: x, y_source: y } = this.renderer.coordinates;
+        return this.index.indices({ x0: x.min, x1: x.max, y0: y.min, y1: y.max });
+      }
+    };
   }
 
   // --- dark and light ---
