@@ -310,6 +310,41 @@ def test_buttons_zoom_and_show_the_whole_run_again(show: Show) -> None:
     assert browser.evaluate(RANGE) == [start, end]
 
 
+def test_a_double_click_shows_the_whole_run_again(show: Show) -> None:
+    browser = show(pipeline())
+    whole = browser.evaluate(RANGE)
+    click(browser, "document.querySelector('#zoom button')")
+    x, y = place_of(browser, 10, 0)
+    for clicks in (1, 2):
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.mouse(kind, x, y, button="left", clickCount=clicks)
+    browser.wait_for(f"JSON.stringify({RANGE}) === {json.dumps(json.dumps(whole, separators=(',', ':')))}")
+
+
+def test_the_timeline_follows_when_dark_and_light_change(show: Show) -> None:
+    browser = show(pipeline(), scheme="light")
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.wait_for(f"({PIXELS}).completed > 50")
+
+
+AXES = "Bokeh.documents[0].roots()[0]"
+
+
+def test_the_axes_are_labelled_with_what_there_is_room_for(show: Show) -> None:
+    browser = show(run({"package.module." * 9 + "routine": [execution(0, 90)]}), width=390)
+    policies = browser.evaluate(f"[{AXES}.below[0], {AXES}.left[0]].map((axis) => axis.major_label_policy.type)")
+    assert policies == ["NoOverlap"] * 2
+    assert browser.evaluate(f"{AXES}.left[0].formatter.doFormat({AXES}.left[0].ticker.ticks)") == ["packa\u2026utine"]
+    assert browser.evaluate(f"{AXES}.below[0].formatter.doFormat([0, 30, 60, 90])") == [
+        "0",
+        "30 s",
+        "1 min",
+        "1 min 30 s",
+    ]
+    browser = show(run({"a": [execution(0, None)]}))
+    assert browser.evaluate(f"{AXES}.below[0].formatter.doFormat([0, 5e-7])") == ["0", ""]
+
+
 def test_dragging_moves_a_zoomed_timeline(show: Show) -> None:
     browser = show(pipeline())
     click(browser, "document.querySelector('#zoom button')")
@@ -356,6 +391,15 @@ def test_the_legend_hides_and_shows_a_status(show: Show) -> None:
     browser.wait_for(f"({PIXELS}).failed > 0")
 
 
+def test_what_is_hidden_is_not_found_under_the_pointer(show: Show) -> None:
+    browser = show(run({"a": [execution(0, 5)], "b": [execution(0, 5, "failed")]}))
+    browser.mouse("mouseMoved", *place_of(browser, 2, 0))
+    browser.wait_for("!document.getElementById('tip').hidden")
+    click(browser, "document.querySelector('#legend button')")
+    browser.mouse("mouseMoved", *place_of(browser, 2.1, 0))
+    browser.wait_for("document.getElementById('tip').hidden")
+
+
 def test_a_click_on_a_title_sorts_the_routines_and_one_more_turns_them_round(show: Show) -> None:
     browser = show(run({"b": [execution(0, 2)], "a": [execution(1, 9)] * 3, "c": [execution(2, 0.0005)] * 2}))
     assert column(browser, "routines", 1) == ["a", "b", "c"]  # by total time
@@ -367,6 +411,7 @@ def test_a_click_on_a_title_sorts_the_routines_and_one_more_turns_them_round(sho
     click(browser, f"{title}[0]")
     assert column(browser, "routines", 1) == ["a", "b", "c"]
     assert browser.evaluate("document.querySelector('#routines th').getAttribute('aria-sort')") == "ascending"
+    assert browser.evaluate("document.querySelector('#routines .more').hidden")
     click(browser, f"{title}[5]")
     assert column(browser, "routines", 6) == ["9.00 s", "2.00 s", "500 \u00b5s"]
 
@@ -671,6 +716,17 @@ def test_the_critical_path_is_marked() -> None:
     assert data["path"] == {"steps": 2, "begin": 0.0, "work": 4.0, "wait": 1.0}
 
 
+def test_the_critical_path_leads_from_step_to_step_and_its_time_is_told_by_routine(show: Show) -> None:
+    executions = {"a": [execution(0, 1), execution(4, 2)], "b": [execution(2, 1)]}
+    browser = show(run(executions, [event("a", "b", 1), event("b", "a", 3)]))
+    ways = browser.evaluate("""(() => {
+      const {data} = Bokeh.documents[0].roots()[0].renderers.find(({glyph}) => glyph.type === "Segment").data_source;
+      return [[...data.x0], [...data.x1]];
+    })()""")
+    assert ways == [[1, 3], [2, 4]]
+    assert column(browser, "routines", 9) == ["3.00 s", "1.00 s"]
+
+
 def test_histograms_count_every_ended_execution_and_are_logarithmic_over_decades() -> None:
     executions = {
         "even": [execution(i, 1 + i / 100) for i in range(100)],
@@ -683,12 +739,28 @@ def test_histograms_count_every_ended_execution_and_are_logarithmic_over_decades
     assert [histogram["median"] for histogram in histograms] == [1.0, pytest.approx(1.495), 0.25]
 
 
+@pytest.mark.parametrize(("durations", "place"), [([1, 10, 1000], 1 / 3), ([1, 2, 6], 1 / 5)])
+def test_a_histogram_marks_its_median(show: Show, durations: list[float], place: float) -> None:
+    browser = show(run({"a": [execution(0, duration) for duration in durations]}))
+    line = browser.evaluate("Number(document.querySelector('#histograms line.median').getAttribute('x1'))")
+    assert line == pytest.approx(320 * place)
+
+
 def test_the_flow_of_a_loop_is_drawn(show: Show) -> None:
     executions = {name: [execution(0)] for name in "abc"}
     events = [event(*ends, i) for i, ends in enumerate(["ab", "bc", "ca", "aa", "ab"])]
     browser = show(run(executions, events))
     assert browser.evaluate("document.querySelectorAll('#graph path.link').length") == 4
     assert column(browser, "edges", 4).count("2") == 1
+
+
+def test_the_edges_with_the_longest_waits_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_data, "MAX_LISTED", 2)
+    executions = {name: [execution(10)] for name in "abc"}
+    events = [event("source", "a", 9), event("source", "b", 1), event("source", "c", 5), event("source", "d", 1)]
+    flow = page_data.page_data(run(executions, events * 2))["flow_graph"]
+    assert [(row[2], row[7]) for row in flow["edges"]] == [("b", 9.0), ("c", 5.0)]
+    assert flow["edge_count"] == 4
 
 
 def test_a_link_tells_its_events_and_their_longest_wait() -> None:

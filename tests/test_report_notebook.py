@@ -139,6 +139,13 @@ def test_the_repr_counts_what_was_dropped() -> None:
     assert repr(tracker) == "<ExecutionTracker 'long': 5 executions, 5 failed, 0 running, 5 events>"
 
 
+def test_the_repr_counts_what_was_dropped_by_its_status() -> None:
+    tracker = ExecutionTracker("odd", max_records=0)
+    tracker.record_routine_start("load")
+    tracker.record_routine_end("load", "running")
+    assert repr(tracker) == "<ExecutionTracker 'odd': 1 execution, 0 failed, 1 running, 0 events>"
+
+
 class Angry:
     def __repr__(self) -> str:
         raise ValueError("no")

@@ -151,6 +151,11 @@ def test_dropped_records_are_named_and_their_failures_counted() -> None:
     assert "Dropped to bound the memory: 3 executions and 3 events." in text
 
 
+def test_events_that_fed_nothing_waited_for_nothing() -> None:
+    tracker = run([execution("a", 0, 1), execution("b", 3, 4)], [event("a", 1, "b"), event("a", 1, "nobody")])
+    assert "nobody" not in printed(tracker)
+
+
 def test_dropped_events_alone_are_named_too() -> None:
     tracker = ExecutionTracker("long", max_records=1)
     for _ in range(3):
