@@ -354,6 +354,14 @@ def test_ctrl_c_ends_it_without_a_word() -> None:
     assert (process.returncode, out, err.strip()) == (130, b"", b"")
 
 
+def test_ctrl_c_before_the_command_runs_ends_it_likewise(call_here: Any, monkeypatch: Any) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert call_here("report") == (130, "", "")
+
+
 # --- a terminal ---
 
 
@@ -383,6 +391,10 @@ def test_a_terminal_gets_colours_and_with_no_color_none(file: Path) -> None:
     assert "[36m" not in in_a_terminal("report", file, NO_COLOR="1")[1]
 
 
+def test_a_small_file_loads_without_a_progress_bar(file: Path) -> None:
+    assert "Reading" not in in_a_terminal("report", file)[1]
+
+
 def test_a_large_file_loads_with_a_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     path.write_text(json.dumps(story().serialize()) + " " * 5_000_000, encoding="ascii")
@@ -394,6 +406,12 @@ def test_a_large_file_loads_with_a_progress_bar_on_a_terminal_only(tmp_path: Pat
     done = call("report", path)
     assert done.stderr == b""
     assert b"Reading" not in done.stdout
+
+
+def test_without_standard_error_nobody_watches_the_progress(call_here: Any, file: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("execution_tracker.commands._LARGE", 0)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert call_here("report", file)[0] == 0
 
 
 def test_a_large_file_that_is_no_run_shows_its_progress_and_then_the_one_line(tmp_path: Path) -> None:

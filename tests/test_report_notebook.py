@@ -68,6 +68,7 @@ def test_a_notebook_shows_the_headline_and_the_routines_by_total_time() -> None:
     assert texts[13:20] == ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
     assert texts[20:27] == ["load", "2", "0", "2 min 4 s", "2 min 4 s", "2 min 4 s", "65%"]
     assert [texts[27], texts[34]] == ["parse", "fetch"]
+    assert re.findall(r"left bottom/(\d+%) 2px", story()._repr_html_() or "") == ["65%", "32%", "3%"]
     assert texts[41:] == ["Still running, so without a time: load (1).", "Without a start, so not recorded: 1 end."]
 
 

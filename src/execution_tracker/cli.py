@@ -45,8 +45,6 @@ def _run() -> int:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # where it is not UTF-8
         code: int | None = commands.main(prog_name=_PROGRAM, standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
         return code or 0
     except click.Abort:
         return _INTERRUPTED

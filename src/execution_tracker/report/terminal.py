@@ -298,11 +298,12 @@ class _Bar:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         width = min(options.max_width, self.width)
-        cells = [(" ", "")] * width
+        line = Text(" " * width, no_wrap=True)
         for start, end, character, style in self.spans:
             if end > start and width:
                 first = min(int(start * width), width - 1)
                 last = min(max(round(end * width), first + 1), width)
                 character = {"━": "=", "╌": "-"}[character] if options.ascii_only else character
-                cells[first:last] = [(character, style)] * (last - first)
-        yield Text.assemble(*cells, no_wrap=True)
+                line.plain = line.plain[:first] + character * (last - first) + line.plain[last:]
+                line.stylize(style, first, last)
+        yield line
