@@ -207,12 +207,25 @@ def test_a_loop_is_followed_round_by_round() -> None:
     assert [routine for routine, _ in path_of(run(rounds, events))] == list("abababa")
 
 
-def test_an_execution_that_waited_for_its_turn_begins_the_path_if_no_event_is_left_to_feed_it() -> None:
+def test_an_execution_that_waited_for_its_turn_follows_the_latest_event_whoever_sent_it() -> None:
     workers = [(f"worker {number}", 0, 1) for number in range(3)]
     merges = [("merge", 1 + number, 2 + number) for number in range(3)]
-    assert path_of(run(workers + merges, [event(name, 1, "merge") for name, _, _ in workers])) == [("merge", 0)]
-    same_source = run([("worker", 0, 1), *merges], [event("worker", 1, "merge")] * 3)
-    assert path_of(same_source) == [("worker", 0), ("merge", 2)]
+    several_sources = run(workers + merges, [event(name, 1, "merge") for name, _, _ in workers])
+    assert [second and second[2] for second in fed(several_sources)] == [1, 1, 1]
+    assert path_of(several_sources) == [("worker 2", 0), ("merge", 2)]
+    one_source = run([("worker", 0, 1), *merges], [event("worker", 1, "merge")] * 3)
+    assert path_of(one_source) == [("worker", 0), ("merge", 2)]
+
+
+def test_an_execution_more_than_there_were_events_begins_the_path() -> None:
+    executions = [("a", 0, 1), ("x", 0, 1), ("b", 2, 3), ("b", 3, 4), ("b", 5, 6)]
+    events = [event("a", 1, "b"), event("x", 1, "b"), event("a", 6, "b")]
+    assert path_of(run(executions, events)) == [("b", 0)]
+    assert path_of(run(executions[:-1], events)) == [("x", 0), ("b", 2)]
+
+
+def test_no_execution_waits_for_its_own_event_left_over_or_not() -> None:
+    assert path_of(run([("a", 0, 0)], [event("a", 0, "a")])) == [("a", 0)]
 
 
 def test_an_event_from_nobody_known_is_no_step_of_the_path() -> None:

@@ -6,7 +6,7 @@ All functions take a tracker and leave it as it is. Their cost is that of sortin
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.collector import built_at_once
@@ -175,16 +175,16 @@ def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     """Return the chain of executions that decided when the run ended, first to last.
 
     It is followed back from the execution that ended last: each one waited for the latest of the events that fed it,
-    which came from the step before. It begins where no event of a known execution fed one. That may be late: events of
-    several sources may all feed the first execution of a routine (see :func:`timeline`), and if this routine then runs
-    once for each of them, the later ones, which waited for their turn, were fed by none.
+    which came from the step before. Events of several sources may all feed one execution (see :func:`timeline`) of a
+    routine that then runs once for each of them. So where more events had come for a routine than it had begun
+    executions, one that none of them fed is taken to have waited for the latest of them. Else it begins the path.
 
     Args:
         tracker: The run.
 
     Returns:
         A dict for each step: ``routine_id``, ``start_time`` and ``end_time`` (ISO 8601), ``execution_time`` and
-        ``wait_time`` (seconds from the event that fed it to its start; 0 for the first). A step that never ended has
+        ``wait_time`` (seconds from that event to its start; 0 for the first). A step that never ended has
         None for end and execution time. Empty if nothing ended.
 
     >>> from execution_tracker import ExecutionTracker
@@ -215,16 +215,36 @@ def critical_path_in(timeline: Timeline) -> list[dict[str, Any]]:
 
 
 def steps_in(timeline: Timeline) -> dict[int, Emission | None]:
-    """Return the critical path as positions in ``timeline.executions``, each with the event that fed it."""
+    """Return the critical path as positions in ``timeline.executions``, each with the event that it waited for."""
     ended = [(end_ns, step) for step, (_, _, end_ns, _) in enumerate(timeline.executions) if end_ns is not None]
-    # Of several events the latest stays: it is the one that the execution waited for.
-    fed_by = {emission.fed: emission for emission in timeline.emissions if emission.source is not None}
+    known = [emission for emission in timeline.emissions if emission.source is not None]
+    # Of several events that fed an execution the latest stays.
+    waited_for = _latest_left_over(timeline.executions, known) | {emission.fed: emission for emission in known}
     steps: dict[int, Emission | None] = {}
     step = max(ended)[1] if ended else None
     while step is not None and step not in steps:  # within one tick it may lead round in a circle
-        steps[step] = emission = fed_by.get(step)
+        steps[step] = emission = waited_for.get(step)
         step = emission.source if emission else None
     return dict(reversed(steps.items()))
+
+
+def _latest_left_over(executions: list[Execution], emissions: list[Emission]) -> dict[int | None, Emission]:
+    """Return the latest event for a routine by each execution that began when it had fewer executions than events."""
+    events_for: dict[str, list[Emission]] = {}
+    for emission in emissions:
+        if (target_id := emission.event.get("target_routine_id")) is not None:
+            events_for.setdefault(name_of(target_id), []).append(emission)
+    begun = dict.fromkeys(events_for, 0)
+    left_over: dict[int | None, Emission] = {}
+    for position, execution in enumerate(executions):
+        name = name_of(execution.routine_id)
+        if name in begun:
+            events = events_for[name]
+            come = bisect_right(events, execution.start_ns, key=lambda emission: emission.at_ns)
+            if come > begun[name] and events[come - 1].source != position:
+                left_over[position] = events[come - 1]
+            begun[name] += 1
+    return left_over
 
 
 def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
