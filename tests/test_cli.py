@@ -119,6 +119,16 @@ def test_each_view_puts_the_run_on_the_time_axis_once(
     assert len(made) == 1
 
 
+def test_numbers_that_json_has_not_are_texts_in_json_output(call_here: Any, tmp_path: Path) -> None:
+    failed = {**execution("a", 0, 1, "boom"), "error": float("nan")}
+    data = {"routine_executions": {"a": [failed]}, "event_flow": [event("a", 0.5, "b", float("inf"))]}
+    (tmp_path / "run.json").write_text(json.dumps(data))
+    code, out, _ = call_here("report", tmp_path / "run.json", "--json")
+    report = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert (report["failures"][0]["error"], report["event_edges"][0]["event_name"]) == ("nan", "inf")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -406,6 +416,12 @@ def test_a_large_file_loads_with_a_progress_bar_on_a_terminal_only(tmp_path: Pat
     done = call("report", path)
     assert done.stderr == b""
     assert b"Reading" not in done.stdout
+
+
+def test_the_progress_is_kept_off_standard_output(call_here: Any, file: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("execution_tracker.commands._LARGE", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert call_here("report", file)[1] == call("report", file).stdout.decode()
 
 
 def test_without_standard_error_nobody_watches_the_progress(call_here: Any, file: Path, monkeypatch: Any) -> None:

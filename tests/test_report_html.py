@@ -324,6 +324,7 @@ def test_a_double_click_shows_the_whole_run_again(show: Show) -> None:
 def test_the_timeline_follows_when_dark_and_light_change(show: Show) -> None:
     browser = show(pipeline(), scheme="light")
     browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    browser.wait_for(f"{AXES}.background_fill_color === '#1a1e24'")
     browser.wait_for(f"({PIXELS}).completed > 50")
 
 
