@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execution_tracker.collector import built_at_once
 from execution_tracker.metrics import percentile, routine_performance
 from execution_tracker.pairing import Record, hashable
-from execution_tracker.payloads import json_safe
+from execution_tracker.payloads import as_key, json_safe
 from execution_tracker.persistence import names_of
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
@@ -168,7 +168,7 @@ def name_of(routine_id: Any) -> str:
     >>> name_of("parse"), name_of(5)
     ('parse', '5')
     """
-    return routine_id if type(routine_id) is str else next(iter(json_safe({hashable(routine_id): None})))
+    return routine_id if type(routine_id) is str else as_key(json_safe(hashable(routine_id)))
 
 
 def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
