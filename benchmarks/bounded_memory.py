@@ -1,19 +1,23 @@
-"""How much memory a tracker with ``max_records`` takes, at each million of records, though nobody reads it.
+"""How much memory a tracker with `max_records` takes as the records come, though nobody reads it.
 
-Run it with ``python benchmarks/bounded_memory.py [--millions 5] [--max-records 10000]`` on Linux.
+    python benchmarks/bounded_memory.py --records 20000000
+
+Linux only: it reads the resident memory of its process from `/proc`.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
+from measuring import machine, number, table
+
 from execution_tracker import ExecutionTracker
 
-ROUTINES = [f"routine-{number}" for number in range(10)]
-MILLION = 1_000_000
+ROUTINES = [f"routine-{turn}" for turn in range(10)]
+STEPS = 5
 
 
 def resident_mb() -> float:
@@ -22,26 +26,31 @@ def resident_mb() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--millions", type=int, default=5, help="records (one execution and one event are two)")
-    parser.add_argument("--max-records", type=int, default=10_000)
-    arguments = parser.parse_args()
-    tracker = ExecutionTracker("bounded", max_records=arguments.max_records)
-    print(f"CPython {platform.python_version()}, max_records={arguments.max_records:,}")
-    print(f"  {'records':>12}  {'resident':>10}  {'per record':>10}")
-    print(f"  {0:>12,}  {resident_mb():>7.1f} MB")
+def measure(records: int, tracker: ExecutionTracker) -> Iterator[list[str]]:
+    """Record executions and events, and tell the memory and the time of a record now and then."""
+    yield ["0", f"{resident_mb():.1f}", ""]
     start = perf_counter()
-    for number in range(arguments.millions * MILLION // 2):
-        routine_id = ROUTINES[number % 10]
-        execution = tracker.record_routine_start(routine_id, {"number": number})
-        tracker.record_event(routine_id, "done", None, {"number": number})
-        tracker.record_routine_end(routine_id, execution_id=execution)
-        if (2 * number + 2) % MILLION == 0:
-            per_record_us = (perf_counter() - start) / (2 * number + 2) * 1e6
-            print(f"  {2 * number + 2:>12,}  {resident_mb():>7.1f} MB  {per_record_us:>7.2f} us")
+    for step in range(STEPS):
+        for turn in range(records // 2 // STEPS):
+            routine_id = ROUTINES[turn % 10]
+            execution = tracker.record_routine_start(routine_id, {"number": turn})
+            tracker.record_event(routine_id, "done", None, {"number": turn})
+            tracker.record_routine_end(routine_id, execution_id=execution)
+        done = records * (step + 1) // STEPS
+        yield [f"{done:,}", f"{resident_mb():.1f}", number((perf_counter() - start) / done * 1e6)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=5_000_000, help="half executions, half events")
+    parser.add_argument("--max-records", type=int, default=10_000)
+    options = parser.parse_args()
+    tracker = ExecutionTracker("bounded", max_records=options.max_records)
+    rows = measure(options.records, tracker)
+    print(f"{machine()}; max_records={options.max_records:,}\n")
+    print(table(["records", "resident MB", "µs a record"], rows))
     numbers = tracker.get_performance_metrics()
-    print(f"executions of its whole life: {numbers['total_executions']:,}; events: {numbers['total_events']:,}")
+    print(f"\nof its whole life: {numbers['total_executions']:,} executions, {numbers['total_events']:,} events")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-import platform
 import subprocess
 import sys
-from statistics import median
 
-MODULES = ("serilux", "execution_tracker")
-ROUNDS = 21
+from measuring import Comparison, machine
+
+TITLE = "Import"
+SERILUX = "serilux"
+OUR_IMPORT = "execution_tracker"
 PROGRAM = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"
 
 
@@ -21,17 +23,22 @@ def import_time(module: str) -> float:
     return float(done.stdout)
 
 
+def measure(rounds: int) -> Comparison:
+    """Compare the two imports."""
+    times: dict[str, list[float]] = {SERILUX: [], OUR_IMPORT: []}
+    for module in times:
+        import_time(module)  # compiles it
+    for _ in range(rounds):
+        for module, taken in times.items():
+            taken.append(import_time(module))
+    return Comparison(TITLE, times, (SERILUX,), "ms")
+
+
 def main() -> None:
-    for module in MODULES:
-        import_time(module)
-    times: dict[str, list[float]] = {module: [] for module in MODULES}
-    for _ in range(ROUNDS):
-        for module in MODULES:
-            times[module].append(import_time(module))
-    print(f"CPython {platform.python_version()}, {ROUNDS} rounds")
-    for module, taken in times.items():
-        ratio = median(taken) / median(times["serilux"])
-        print(f"  import {module:20}{median(taken) * 1e3:7.2f} ms  (min {min(taken) * 1e3:.2f})  ratio {ratio:.2f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=21)
+    options = parser.parse_args()
+    print(f"{machine()}\n{options.rounds} rounds\n\n{measure(options.rounds).table()}")
 
 
 if __name__ == "__main__":

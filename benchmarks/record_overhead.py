@@ -1,78 +1,104 @@
-"""What recording costs: this library, upstream, OpenTelemetry's SDK, and the limit, interleaved in one run.
+"""What recording, the first read and the metrics cost: this library, upstream, others, and the limit.
 
-Run it with ``python benchmarks/record_overhead.py`` after ``pip install execution-tracker opentelemetry-sdk`` and
-``pip install --no-deps routilux==0.10.0``. The garbage collector stays on, as in a host.
+    pip install '.[bench]' && pip install --no-deps routilux==0.10.0 && python benchmarks/record_overhead.py
+
+All take turns in one run, round by round, and the garbage collector stays on, as in a host. The limit is a bare
+`list.extend` with what a call has to keep and the same clocks.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import platform
-import sys
-import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
-from statistics import median
-from time import perf_counter, perf_counter_ns, time_ns
+from functools import partial
+from time import perf_counter_ns, time_ns
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-
-from upstream import load_upstream  # the class as it is on the index, unregistered
+from measuring import LIMIT, OURS, THEIRS, Comparison, Work, interleaved, machine
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from subjects import ROUTINES, Upstream, event, start_end
+from viztracer import VizTracer
 
 from execution_tracker import ExecutionTracker
 
-Upstream = load_upstream()
-ROUTINES = [f"routine-{number}" for number in range(20)]
-Work = Callable[[int], Any]
+Subject = Callable[[int], Any]
+
+TRACK = f"{OURS}, track"
+VIZTRACER = "VizTracer"
+OTEL = "OpenTelemetry"
+OTEL_KEPT = "OpenTelemetry, spans kept"
+
+EXECUTION = "A start and an end"
+WITH_PARAMS = "A start with params and an end"
+EVENT = "An event"
+FIRST_READ = "Start, end, event, and the first read of all"
+METRICS = "All metrics"
+OUR_METRICS = f"{OURS}, all metrics"
+THEIR_METRICS = f"{THEIRS}, get_flow_performance"
 
 
-def start_end(tracker: Any, count: int) -> Any:
-    start, end = tracker.record_routine_start, tracker.record_routine_end
+def track(count: int) -> Any:
+    tracker = ExecutionTracker()
     for number in range(count):
-        routine_id = ROUTINES[number % 20]
-        start(routine_id)
-        end(routine_id)
+        with tracker.track(ROUTINES[number % 20]):
+            pass
     return tracker
 
 
-def event(tracker: Any, count: int) -> Any:
-    record = tracker.record_event
-    for _ in range(count):
-        record("routine-1", "done", "routine-2")
-    return tracker
-
-
-def everything_and_read(tracker: Any, count: int) -> Any:
-    event(start_end(tracker, count), count)
-    return tracker.routine_executions, tracker.event_flow
-
-
-def start_end_spans(count: int) -> Any:
-    from opentelemetry.sdk.trace import TracerProvider
-
-    start = TracerProvider().get_tracer("benchmark").start_span
-    for number in range(count):
-        start(ROUTINES[number % 20]).end()
-
-
-def event_spans(count: int) -> Any:
-    from opentelemetry.sdk.trace import SpanLimits, TracerProvider
-
-    limits = SpanLimits(max_events=count)
-    add_event = TracerProvider(span_limits=limits).get_tracer("benchmark").start_span("routine-1").add_event
-    for _ in range(count):
-        add_event("done")
-
-
-def start_end_limit(count: int) -> Any:
+def execution_limit(count: int) -> Any:
     log: list[Any] = []
     for number in range(count):
         routine_id = ROUTINES[number % 20]
         log.extend(("start", routine_id, None, None, 1, None, time_ns(), perf_counter_ns()))
         log.extend(("completed", routine_id, None, None, None, None, time_ns(), perf_counter_ns()))
     return log
+
+
+def execution_viztracer(count: int) -> Any:
+    tracer = VizTracer(tracer_entries=count, verbose=0)
+    for number in range(count):
+        with tracer.log_event(ROUTINES[number % 20]):
+            pass
+    return tracer
+
+
+def execution_spans(count: int) -> Any:
+    start = TracerProvider().get_tracer("benchmark").start_span
+    for number in range(count):
+        start(ROUTINES[number % 20]).end()
+
+
+def start_end_with_params(tracker: Any, count: int) -> Any:
+    start, end = tracker.record_routine_start, tracker.record_routine_end
+    for number in range(count):
+        routine_id = ROUTINES[number % 20]
+        start(routine_id, {"n": number})
+        end(routine_id)
+    return tracker
+
+
+def params_limit(count: int) -> Any:
+    log: list[Any] = []
+    for number in range(count):
+        routine_id = ROUTINES[number % 20]
+        log.extend(("start", routine_id, {"n": number}, None, 1, None, time_ns(), perf_counter_ns()))
+        log.extend(("completed", routine_id, None, None, None, None, time_ns(), perf_counter_ns()))
+    return log
+
+
+def params_spans(provider: TracerProvider, count: int) -> Any:
+    start = provider.get_tracer("benchmark").start_span
+    for number in range(count):
+        start(ROUTINES[number % 20], attributes={"n": number}).end()
+    return provider
+
+
+def keeping_provider() -> TracerProvider:
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+    return provider
 
 
 def event_limit(count: int) -> Any:
@@ -82,78 +108,119 @@ def event_limit(count: int) -> Any:
     return log
 
 
-def interleaved(works: dict[str, Work], count: int, rounds: int) -> dict[str, list[float]]:
-    """Time each work in turn, round by round, and return its times in seconds; garbage is collected in between."""
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            gc.collect()
-            begin = perf_counter()
-            kept = work(count)
-            times[name].append(perf_counter() - begin)
-            del kept
-    return times
+def name_viztracer(count: int) -> Any:
+    log = (tracer := VizTracer(tracer_entries=count, verbose=0)).log_instant
+    for _ in range(count):
+        log("done")
+    return tracer
 
 
-def memory_per_call(make: Callable[[], Any], count: int) -> float:
-    tracemalloc.start()
-    kept = event(start_end(make(), count), count)
-    size, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    del kept
-    return size / count / 3
+def event_viztracer(count: int) -> Any:
+    log = (tracer := VizTracer(tracer_entries=count, verbose=0)).log_instant
+    for _ in range(count):
+        log("done", {"source": "routine-1", "target": "routine-2"})
+    return tracer
 
 
-def metrics_works(count: int) -> dict[str, Work]:
+def event_span(count: int) -> Any:
+    limits = SpanLimits(max_events=count)
+    span = TracerProvider(span_limits=limits).get_tracer("benchmark").start_span("routine-1")
+    for _ in range(count):
+        span.add_event("done", {"target": "routine-2"})
+    return span
+
+
+def everything_and_read(tracker: Any, count: int) -> Any:
+    event(start_end(tracker, count), count)
+    return tracker.routine_executions, tracker.event_flow
+
+
+def overlapping(count: int) -> ExecutionTracker:
+    """Record executions of which four are always open, and as many events."""
+    tracker = ExecutionTracker()
+    open_ids: list[tuple[str, int]] = []
+    for number in range(count):
+        routine_id = ROUTINES[number % 20]
+        open_ids.append((routine_id, tracker.record_routine_start(routine_id)))
+        if len(open_ids) == 4:
+            first, execution_id = open_ids.pop(0)
+            tracker.record_routine_end(first, execution_id=execution_id)
+    event(tracker, count)
+    return tracker
+
+
+def loaded(tracker: ExecutionTracker) -> ExecutionTracker:
+    copy = ExecutionTracker()
+    copy.deserialize(tracker.serialize())
+    return copy
+
+
+SUBJECTS: dict[str, dict[str, Subject]] = {
+    EXECUTION: {
+        LIMIT: execution_limit,
+        OURS: lambda count: start_end(ExecutionTracker(), count),
+        TRACK: track,
+        THEIRS: lambda count: start_end(Upstream(), count),
+        VIZTRACER: execution_viztracer,
+        OTEL: execution_spans,
+    },
+    WITH_PARAMS: {
+        LIMIT: params_limit,
+        OURS: lambda count: start_end_with_params(ExecutionTracker(), count),
+        THEIRS: lambda count: start_end_with_params(Upstream(), count),
+        OTEL: lambda count: params_spans(TracerProvider(), count),
+        OTEL_KEPT: lambda count: params_spans(keeping_provider(), count),
+    },
+    EVENT: {
+        LIMIT: event_limit,
+        OURS: lambda count: event(ExecutionTracker(), count),
+        THEIRS: lambda count: event(Upstream(), count),
+        VIZTRACER: event_viztracer,
+        f"{VIZTRACER}, the name alone": name_viztracer,
+        OTEL: event_span,
+    },
+    FIRST_READ: {
+        OURS: lambda count: everything_and_read(ExecutionTracker(), count),
+        THEIRS: lambda count: everything_and_read(Upstream(), count),
+    },
+}
+
+
+def measure_recording(count: int, rounds: int) -> list[Comparison]:
+    """Compare what it costs to record, with and without the first read."""
+    comparisons = []
+    for title, subjects in SUBJECTS.items():
+        works: dict[str, Work] = {name: partial(subject, count) for name, subject in subjects.items()}
+        baselines = tuple(name for name in (THEIRS, LIMIT) if name in subjects)
+        comparisons.append(Comparison(title, interleaved(works, rounds), baselines, "µs", count))
+    return comparisons
+
+
+def measure_metrics(count: int, rounds: int) -> Comparison:
+    """Compare the metrics of runs that were read before with upstream's one method for all routines."""
     ours, theirs = (event(start_end(make(), count), count) for make in (ExecutionTracker, Upstream))
-    ours.get_performance_metrics()
-    return {
-        "upstream get_flow_performance": lambda _: theirs.get_flow_performance(),
-        "all metrics": lambda _: ours.get_performance_metrics(),
+    runs = {
+        OUR_METRICS: ours,
+        f"{OUR_METRICS}, four executions at once": overlapping(count),
+        f"{OUR_METRICS}, loaded run": loaded(ours),
     }
-
-
-def table(title: str, times: dict[str, list[float]], count: int, baselines: list[str]) -> None:
-    print(f"\n{title}")
-    print(f"  {'':32}{'median':>10}{'min':>10}{'max':>10}" + "".join(f"{'/ ' + name:>18}" for name in baselines))
-    for name, taken in times.items():
-        each = [f"{value / count * 1e9:>8.0f}ns" for value in (median(taken), min(taken), max(taken))]
-        ratios = [f"{median(taken) / median(times[other]):>18.2f}" for other in baselines]
-        print(f"  {name:32}{''.join(each)}{''.join(ratios)}")
+    for run in runs.values():
+        run.get_performance_metrics()
+    works = {name: run.get_performance_metrics for name, run in runs.items()}
+    times = interleaved({THEIR_METRICS: theirs.get_flow_performance, **works}, rounds)
+    return Comparison(METRICS, times, (THEIR_METRICS,), "ms")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000, help="calls in one round")
     parser.add_argument("--rounds", type=int, default=11)
-    arguments = parser.parse_args()
-    count, rounds = arguments.count, arguments.rounds
-    print(f"CPython {platform.python_version()}, {platform.machine()}, {count:,} calls a round, {rounds} rounds")
-    works: dict[str, Work] = {
-        "upstream": lambda n: start_end(Upstream(), n),
-        "limit": start_end_limit,
-        "OpenTelemetry": start_end_spans,
-        "execution-tracker": lambda n: start_end(ExecutionTracker(), n),
-    }
-    table("start + end", interleaved(works, count, rounds), count, ["upstream", "limit"])
-    works = {
-        "upstream": lambda n: event(Upstream(), n),
-        "limit": event_limit,
-        "OpenTelemetry": event_spans,
-        "execution-tracker": lambda n: event(ExecutionTracker(), n),
-    }
-    table("event", interleaved(works, count, rounds), count, ["upstream", "limit"])
-    works = {
-        "upstream": lambda n: everything_and_read(Upstream(), n),
-        "execution-tracker": lambda n: everything_and_read(ExecutionTracker(), n),
-    }
-    table("start + end + event + first read", interleaved(works, count, rounds), count, ["upstream"])
-    works = metrics_works(count)
-    table("metrics", interleaved(works, count, rounds), count, ["upstream get_flow_performance"])
-    ours, theirs = memory_per_call(ExecutionTracker, count), memory_per_call(Upstream, count)
-    print(
-        f"\nmemory per call before the first read: {ours:.0f} bytes; upstream {theirs:.0f}; ratio {ours / theirs:.2f}"
-    )
+    options = parser.parse_args()
+    print(f"{machine()}\n{options.count:,} calls a round, {options.rounds} rounds: median (min to max)")
+    for comparison in measure_recording(options.count, options.rounds):
+        print(f"\n{comparison.title}\n\n{comparison.table()}", flush=True)
+    comparison = measure_metrics(options.count, options.rounds)
+    print(f"\n{comparison.title} of {options.count:,} executions and as many events\n\n{comparison.table()}")
 
 
 if __name__ == "__main__":
