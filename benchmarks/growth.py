@@ -8,13 +8,12 @@ round; the larger the run, the fewer the rounds.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import OURS, THEIRS, Comparison, machine, number, table, timed, traced
+from measuring import CLOCKS, OURS, THEIRS, Clock, Comparison, machine, number, parser_of, table, timed, traced
 from subjects import Upstream, chain, event, start_end, upstream_load, upstream_save
 
 from execution_tracker import ExecutionTracker
@@ -22,7 +21,7 @@ from execution_tracker.analysis import critical_path
 from execution_tracker.report.html import write_html
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-RECORDS_A_STEP = 500_000  # which several rounds may take together
+RECORDS_A_STEP = 300_000  # which several rounds may take together
 
 RECORDING = "recording"
 READ_TOO = "recording and first read"
@@ -58,12 +57,12 @@ def their_life(count: int, path: Path, step: Step) -> None:
     step(LOADING, lambda: upstream_load(path))
 
 
-def lived(life: Callable[[int, Path, Step], None], count: int) -> dict[str, float]:
+def lived(life: Callable[[int, Path, Step], None], count: int, clock: Clock) -> dict[str, float]:
     """Return the seconds that each step of a run's life takes."""
     seconds: dict[str, float] = {}
 
     def step(name: str, work: Callable[[], Any]) -> Any:
-        seconds[name], made = timed(work)
+        seconds[name], made = timed(work, clock)
         return made
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,15 +88,15 @@ def memory(count: int) -> dict[str, dict[str, list[float]]]:
     return {MEMORY_UNREAD: {OURS: [unread], THEIRS: [theirs]}, MEMORY_READ: {OURS: [after], THEIRS: [theirs]}}
 
 
-def measure(sizes: tuple[int, ...], rounds: int) -> Curves:
+def measure(sizes: tuple[int, ...], rounds: int, clock: Clock) -> Curves:
     """Return a comparison for each step and each number of records."""
     curves: Curves = {}
-    lived(our_life, 10)  # imports what the steps import
+    lived(our_life, 10, clock)  # imports what the steps import
     for size in sizes:
         values: dict[str, dict[str, list[float]]] = {}
         for _ in range(max(1, min(rounds, RECORDS_A_STEP // size))):
             for name, life in [(OURS, our_life), (THEIRS, their_life)]:
-                for step, seconds in lived(life, size // 2).items():
+                for step, seconds in lived(life, size // 2, clock).items():
                     values.setdefault(step, {}).setdefault(name, []).append(seconds)
         for step, taken in (values | memory(size // 2)).items():
             unit = "bytes" if step in (MEMORY_UNREAD, MEMORY_READ) else "µs"
@@ -130,12 +129,12 @@ def _head(curves: Curves) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="records")
     parser.add_argument("--rounds", type=int, default=5, help="at most")
     options = parser.parse_args()
-    print(machine())
-    curves = measure(tuple(options.sizes), options.rounds)
+    print(f"{machine()}\n{options.time} time")
+    curves = measure(tuple(options.sizes), options.rounds, CLOCKS[options.time])
     print(f"\nwhat a record costs\n\n{cost_table(curves)}\n\nof upstream's cost\n\n{ratio_table(curves)}")
 
 

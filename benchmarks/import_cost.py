@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 
-from measuring import Comparison, machine
+from measuring import CLOCKS, Clock, Comparison, machine, parser_of
 
 TITLE = "Import"
 SERILUX = "serilux"
 OUR_IMPORT = "execution_tracker"
-PROGRAM = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"
+PROGRAM = "from time import {} as now; start = now(); import {}; print(now() - start)"
 
 
-def import_time(module: str) -> float:
+def import_time(module: str, clock: Clock) -> float:
     """Return the seconds that one import takes in an interpreter of its own."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # compiled files count, compiling does not
-    command = [sys.executable, "-c", PROGRAM.format(module)]
+    command = [sys.executable, "-c", PROGRAM.format(clock.__name__, module)]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def measure(rounds: int) -> Comparison:
+def measure(rounds: int, clock: Clock) -> Comparison:
     """Compare the two imports."""
     times: dict[str, list[float]] = {SERILUX: [], OUR_IMPORT: []}
     for module in times:
-        import_time(module)  # compiles it
+        import_time(module, clock)  # compiles it
     for _ in range(rounds):
         for module, taken in times.items():
-            taken.append(import_time(module))
+            taken.append(import_time(module, clock))
     return Comparison(TITLE, times, (SERILUX,), "ms")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=21)
     options = parser.parse_args()
-    print(f"{machine()}\n{options.rounds} rounds\n\n{measure(options.rounds).table()}")
+    print(f"{machine()}\n{options.rounds} rounds, {options.time} time")
+    print(f"\n{measure(options.rounds, CLOCKS[options.time]).table()}")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ what the tracker itself takes, as `tracemalloc` counts it, in a pass of its own.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
-from time import perf_counter, process_time
 
-from measuring import OURS, THEIRS, Clock, Comparison, Work, interleaved, machine, traced
+from measuring import CLOCKS, OURS, THEIRS, Clock, Comparison, Work, interleaved, machine, parser_of, traced
 from subjects import Upstream, chain, upstream_load, upstream_save
 
 from execution_tracker import ExecutionTracker
@@ -25,7 +23,7 @@ SAVE_PEAK = "Save, peak of memory"
 LOAD_PEAK = "Load, peak of memory"
 
 
-def measure(count: int, rounds: int, clock: Clock = perf_counter, memory: bool = True) -> list[Comparison]:
+def measure(count: int, rounds: int, clock: Clock, memory: bool) -> list[Comparison]:
     """Compare the three works on executions with payloads and as many events: their time, then their memory."""
     ours, theirs = chain(ExecutionTracker("run"), count), chain(Upstream("run"), count)
     ours.get_flow_performance()  # so that what was recorded is folded
@@ -46,16 +44,13 @@ def measure(count: int, rounds: int, clock: Clock = perf_counter, memory: bool =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--records", type=int, default=100_000, help="executions, and as many events")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cpu", action="store_true", help="processor time instead of wall time, on a busy machine")
     parser.add_argument("--memory", action="store_true", help="the peak of memory, too, which takes a minute")
     options = parser.parse_args()
-    kind = "processor" if options.cpu else "wall"
-    print(f"{machine()}\n{options.records:,} executions and events, {options.rounds} rounds, {kind} time")
-    clock = process_time if options.cpu else perf_counter
-    for comparison in measure(options.records, options.rounds, clock, options.memory):
+    print(f"{machine()}\n{options.records:,} executions and events, {options.rounds} rounds, {options.time} time")
+    for comparison in measure(options.records, options.rounds, CLOCKS[options.time], options.memory):
         print(f"\n{comparison.title}\n\n{comparison.table()}", flush=True)
 
 

@@ -8,13 +8,12 @@ All take turns in one run, round by round, and the garbage collector stays on, a
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns, time_ns
 from typing import Any
 
-from measuring import LIMIT, OURS, THEIRS, Comparison, Work, interleaved, machine
+from measuring import CLOCKS, LIMIT, OURS, THEIRS, Clock, Comparison, Work, interleaved, machine, parser_of
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -186,17 +185,17 @@ SUBJECTS: dict[str, dict[str, Subject]] = {
 }
 
 
-def measure_recording(count: int, rounds: int) -> list[Comparison]:
+def measure_recording(count: int, rounds: int, clock: Clock) -> list[Comparison]:
     """Compare what it costs to record, with and without the first read."""
     comparisons = []
     for title, subjects in SUBJECTS.items():
         works: dict[str, Work] = {name: partial(subject, count) for name, subject in subjects.items()}
         baselines = tuple(name for name in (THEIRS, LIMIT) if name in subjects)
-        comparisons.append(Comparison(title, interleaved(works, rounds), baselines, "µs", count))
+        comparisons.append(Comparison(title, interleaved(works, rounds, clock), baselines, "µs", count))
     return comparisons
 
 
-def measure_metrics(count: int, rounds: int) -> Comparison:
+def measure_metrics(count: int, rounds: int, clock: Clock) -> Comparison:
     """Compare the metrics of runs that were read before with upstream's one method for all routines."""
     ours, theirs = (event(start_end(make(), count), count) for make in (ExecutionTracker, Upstream))
     runs = {
@@ -207,19 +206,20 @@ def measure_metrics(count: int, rounds: int) -> Comparison:
     for run in runs.values():
         run.get_performance_metrics()
     works = {name: run.get_performance_metrics for name, run in runs.items()}
-    times = interleaved({THEIR_METRICS: theirs.get_flow_performance, **works}, rounds)
+    times = interleaved({THEIR_METRICS: theirs.get_flow_performance, **works}, rounds, clock)
     return Comparison(METRICS, times, (THEIR_METRICS,), "ms")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--count", type=int, default=100_000, help="calls in one round")
     parser.add_argument("--rounds", type=int, default=11)
     options = parser.parse_args()
-    print(f"{machine()}\n{options.count:,} calls a round, {options.rounds} rounds: median (min to max)")
-    for comparison in measure_recording(options.count, options.rounds):
+    clock = CLOCKS[options.time]
+    print(f"{machine()}\n{options.count:,} calls a round, {options.rounds} rounds, {options.time} time")
+    for comparison in measure_recording(options.count, options.rounds, clock):
         print(f"\n{comparison.title}\n\n{comparison.table()}", flush=True)
-    comparison = measure_metrics(options.count, options.rounds)
+    comparison = measure_metrics(options.count, options.rounds, clock)
     print(f"\n{comparison.title} of {options.count:,} executions and as many events\n\n{comparison.table()}")
 
 
