@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from upstream import UpstreamMissingError, load_upstream
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For mutants, under which a test only has to fail: pytest --hypothesis-profile=short
+settings.register_profile(
+    "short",
+    settings.get_profile("unhurried"),
+    max_examples=15,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("unhurried")
 
 _stderr_key = pytest.StashKey[Any]()
