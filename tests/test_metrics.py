@@ -105,6 +105,8 @@ def test_peak_concurrency_is_that_of_a_sweep(spans: list[tuple[int, float]]) -> 
         ([running(0), ended(7, 8), ended(9, 9)], 2),
         ([ended(0, 0), ended(0, 0)], 1),
         ([ended(0, 9), ended(4, 4)], 2),  # shorter than a tick of the clock
+        ([ended(4, 9), ended(4, 4)], 1),
+        ([ended(0, 4), ended(4, 4)], 1),
     ],
 )
 def test_peak_concurrency_of_known_runs(records: list[dict[str, Any]], peak: int) -> None:
@@ -138,6 +140,7 @@ def test_an_empty_run_gives_zeros() -> None:
     numbers = ExecutionTracker("empty").get_performance_metrics()
     assert numbers.pop("flow_id") == "empty"
     assert all(value in (0, {}, []) for value in numbers.values())
+    assert set(ExecutionTracker().get_flow_performance().values()) == {0}
 
 
 def test_wall_time_throughput_and_event_rate_are_per_second_of_the_whole_run() -> None:

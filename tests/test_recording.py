@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -330,14 +330,16 @@ def test_what_is_not_given_is_not_captured() -> None:
     assert tracker.routine_executions["a"][0]["params"] == {}
 
 
-@pytest.mark.parametrize("error", [ValueError("no room"), Hostile("repr")])
-def test_a_capture_that_raises_leaves_its_reason(error: Any) -> None:
+@pytest.mark.parametrize(("error", "reason"), [(ValueError("no room"), "ValueError: no room"), (Hostile("repr"), "")])
+def test_a_capture_that_raises_leaves_its_reason(error: Any, reason: str) -> None:
     def capture(payload: Any) -> Any:
         raise error if isinstance(error, Exception) else TypeError(error)
 
     tracker = ExecutionTracker(capture=capture)
     tracker.record_routine_start("a", {"n": 1})
-    assert tracker.routine_executions["a"][0]["params"].startswith("<capture failed: ")
+    params = tracker.routine_executions["a"][0]["params"]
+    assert params.startswith(f"<capture failed: {reason}")
+    assert params.endswith(">")
 
 
 def test_a_capture_may_record() -> None:
@@ -349,6 +351,38 @@ def test_a_capture_may_record() -> None:
     assert tracker.event_flow == []
     tracker.record_routine_start("a", {"n": 1})
     assert [event["event_name"] for event in tracker.event_flow] == ["called"]
+
+
+def test_what_ran_elsewhere_has_the_times_that_were_taken_there(clock: FakeClock) -> None:
+    tracker = ExecutionTracker(capture=lambda payload: [payload], tz=timezone.utc)
+    day_ns = 86_400 * 10**9
+    tracker._record_ended("a", "params", "failed", "boom", clock.wall_ns - day_ns, 2_500_000_000)
+    tracker._record_ended("a", None, "completed", None, clock.wall_ns - day_ns + 10**9, 0)
+    first, second = tracker.routine_executions["a"]
+    tracker._record_ended("b", None, "completed", None, clock.wall_ns, 1)
+    assert first == {
+        "routine_id": "a",
+        "start_time": "2025-06-14T15:06:40.000000+00:00",
+        "params": ["params"],
+        "status": "failed",
+        "end_time": "2025-06-14T15:06:42.500000+00:00",
+        "error": "boom",
+        "execution_time": 2.5,
+    }
+    assert second["execution_time"] == 1e-9  # never 0
+    assert list(tracker.routine_executions) == ["a", "b"]
+    assert tracker.get_performance_metrics()["peak_concurrency"] == 2
+
+
+def test_what_ran_elsewhere_is_in_containers_that_somebody_holds_and_ends_nothing_else() -> None:
+    tracker = ExecutionTracker()
+    executions = tracker.routine_executions
+    execution = tracker.record_routine_start("a")
+    tracker._record_ended("a", None, "completed", None, 10**18, 10**9)
+    assert [record["status"] for record in executions["a"]] == ["running", "completed"]
+    tracker.record_routine_end("a", "failed", execution_id=execution)
+    assert [record["status"] for record in executions["a"]] == ["failed", "completed"]
+    tracker._check()
 
 
 def test_snapshot_keeps_what_a_payload_was_when_it_was_recorded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 from typing import Any
 
 import pytest
@@ -163,3 +164,80 @@ def test_records_edited_by_hand_are_dropped_like_others() -> None:
 def test_a_limit_that_is_no_number_is_refused_with_what_is_expected(max_records: Any) -> None:
     with pytest.raises(ValueError, match="max_records: expected a whole number from 0 on"):
         ExecutionTracker(max_records=max_records)
+
+
+def test_a_late_end_of_a_record_from_a_file_is_counted_once_when_it_is_dropped() -> None:
+    finished = ExecutionTracker()
+    record_some(finished, 1)
+    tracker = ExecutionTracker(max_records=1)
+    tracker.deserialize(finished.serialize())
+    tracker.record_routine_end("a", "late")
+    record_some(tracker, 2, "a")
+    assert numbers_of(tracker.routine_executions["a"], "params") == [1]
+    assert tracker.get_performance_metrics()["status_counts"] == {"late": 1, "failed": 1, "completed": 1}
+    tracker._check()
+
+
+def test_a_dropped_execution_keeps_nothing_alive() -> None:
+    class Payload:
+        pass
+
+    payload = Payload()
+    gone = weakref.ref(payload)
+    tracker = ExecutionTracker(max_records=1)
+    tracker.record_routine_start("a", payload)
+    del payload
+    tracker.record_routine_end("a")
+    record_some(tracker, 1)
+    assert len(tracker.routine_executions["a"]) == 1
+    assert gone() is None
+
+
+def test_dropping_a_record_from_a_file_takes_no_id_from_another() -> None:
+    finished = ExecutionTracker()
+    record_some(finished, 1)
+    tracker = ExecutionTracker(max_records=2)
+    tracker.deserialize(finished.serialize())
+    first = tracker.record_routine_start("a", {"number": 10})
+    tracker.record_routine_end("a")
+    tracker.record_routine_start("a", {"number": 11})
+    tracker.record_routine_end("a")
+    assert numbers_of(tracker.routine_executions["a"], "params") == [10, 11]
+    tracker.record_routine_end("a", "late", execution_id=first)
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["late", "completed"]
+
+
+@pytest.mark.parametrize("max_records", [None, 20_000])
+def test_an_id_still_finds_its_execution_after_many_thousand_others(max_records: int | None) -> None:
+    tracker = ExecutionTracker(max_records=max_records)
+    first = tracker.record_routine_start("a")
+    tracker.record_routine_end("a")
+    for _ in range(12_000):
+        tracker.record_routine_start("b")
+        tracker.record_routine_end("b")
+    tracker.record_routine_start("a")
+    tracker.record_routine_end("a")
+    tracker.get_flow_performance()
+    tracker.record_routine_end("a", "late", execution_id=first)
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["late", "completed"]
+    tracker._check()
+
+
+def test_a_list_that_was_replaced_by_hand_stops_nobody() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    executions: dict[str, Any] = tracker.routine_executions
+    tracker.record_routine_start("a")
+    executions["a"] = "broken"
+    tracker.record_routine_end("a")
+    assert executions == {"a": "broken"}
+    record_some(tracker, 3)
+    assert numbers_of(executions["a"], "params") == [2]
+
+
+def test_records_that_were_put_in_by_hand_and_look_open_are_not_dropped() -> None:
+    tracker = ExecutionTracker(max_records=0)
+    executions = tracker.routine_executions
+    executions["a"] = [{"status": "by hand"}, {"status": "by hand"}]
+    record_some(tracker, 3)
+    assert [record["status"] for record in executions["a"] if record["status"] == "by hand"] == ["by hand"] * 2
+    assert tracker.get_performance_metrics()["total_events"] == 3
