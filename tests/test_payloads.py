@@ -742,6 +742,13 @@ def test_the_defaults_keep_a_record_small_however_it_is_nested():
             assert len(json.dumps(copy)) < 20_000
 
 
+def test_the_defaults_keep_what_the_reference_says():
+    assert snapshot()("x" * 201) == "x" * 200 + "… (+1 character)"
+    assert snapshot()([0] * 21) == [0] * 20 + ["… (+1 item)"]
+    assert snapshot()([[[[[0]]]]]) == [[[[[0]]]]]
+    assert snapshot()([[[[[[0]]]]]]) == [[[[["<list nested too deep>"]]]]]
+
+
 def test_a_snapshot_costs_what_it_keeps():
     # Ten million items would take seconds if more than a few of them were read.
     huge = dict.fromkeys(range(1_000_000))
@@ -816,7 +823,9 @@ def test_limits_end_where_json_or_the_words_stop_making_sense():
     assert snapshot(max_items=sys.maxsize, max_string=sys.maxsize)({"a": [1]}) == {"a": [1]}
     with pytest.raises(ValueError, match="empty word"):
         snapshot(redact=["a", ""])
-    with pytest.raises(ValueError, match="empty word"):
+    with pytest.raises(
+        ValueError, match=r"^redact contains an empty word, which would hide every value; leave it out$"
+    ):
         snapshot(redact="")
     for redact in (5, None, [b"x"], b"x", ["a", 3]):
         with pytest.raises(TypeError, match="redact must be"):

@@ -675,6 +675,54 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file_and_the_next_save_c
     assert litter <= 12
 
 
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no locks that end with their process")
+def test_a_save_removes_what_nobody_writes_any_more_and_nothing_else(tmp_path: Path) -> None:
+    litter, in_use = (tmp_path / f".run.json.{digit * 16}.saving" for digit in "ab")
+    litter.touch()
+    with open(in_use, "wb") as file:
+        assert files._lock(file, wait=True)
+        recorded().save(tmp_path / "run.json")
+        assert sorted(os.listdir(tmp_path)) == [in_use.name, "run.json"]
+
+
+@pytest.mark.skipif(files.fcntl is None, reason="this system has no locks that end with their process")
+def test_a_new_file_that_another_process_takes_for_litter_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, taken = files._lock, []
+
+    def remove_and_lock(file: Any, wait: bool) -> bool:
+        if wait and not taken:
+            taken.append(file.name)
+            os.unlink(file.name)
+        return lock(file, wait)
+
+    monkeypatch.setattr(files, "_lock", remove_and_lock)
+    recorded().save(tmp_path / "run.json")
+    assert taken
+    assert os.listdir(tmp_path) == ["run.json"]
+
+
+@pytest.mark.parametrize("system", ["Windows", "a file system without locks"])
+def test_a_run_is_saved_where_files_cannot_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    if system == "Windows":
+        monkeypatch.setattr(files, "fcntl", None)
+    elif files.fcntl is not None:
+
+        def flock(*_: Any) -> None:
+            raise OSError(errno.ENOLCK, "no locks available")
+
+        monkeypatch.setattr(files.fcntl, "flock", flock)
+    path, kept = tmp_path / "run.json", tmp_path / f".run.json.{'a' * 16}.saving"
+    kept.touch()  # it may be in use, as nobody can tell
+    for flow_id in ("old", "new"):
+        ExecutionTracker(flow_id).save(path)
+        assert ExecutionTracker.load(path).flow_id == flow_id
+    assert sorted(os.listdir(tmp_path)) == [kept.name, "run.json"]
+
+
 def test_two_processes_can_save_to_one_path(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     with saving(path, "one", 2_000, 40) as one, saving(path, "two", 2_000, 40) as two:
