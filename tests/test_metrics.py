@@ -106,6 +106,7 @@ def test_peak_concurrency_is_that_of_a_sweep(spans: list[tuple[int, float]]) -> 
         ([ended(0, 0), ended(0, 0)], 1),
         ([ended(0, 9), ended(4, 4)], 2),  # shorter than a tick of the clock
         ([ended(4, 9), ended(4, 4)], 1),
+        ([ended(0, 1), ended(0, 9), ended(1, 9), ended(4, 4)], 3),
         ([ended(0, 4), ended(4, 4)], 1),
     ],
 )

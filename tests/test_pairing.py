@@ -711,3 +711,13 @@ def test_containers_may_grow_while_they_are_adopted() -> None:
 
     adopted = Pairing().adopt(executions, next_id)
     assert sorted(map(len, adopted.open_of_routine.values())) == [1, 2]
+
+
+def test_a_record_that_stands_twice_in_a_list_hides_none_behind_it() -> None:
+    tracker = ExecutionTracker()
+    one, other = ({"routine_id": "a", "start_time": "2026-01-31T12:00:00", "status": "running"} for _ in range(2))
+    tracker.routine_executions = {"a": [one, one, other]}
+    for status in ("ended first", "ended second"):
+        tracker.record_routine_end("a", status)
+    assert (one["status"], other["status"]) == ("ended second", "ended first")
+    tracker._check()
