@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -774,6 +775,13 @@ def test_saving_and_loading_leave_the_garbage_collector_as_it_was(tmp_path: Path
             assert gc.isenabled() is before
     finally:
         (gc.enable if usual else gc.disable)()
+
+
+def test_records_of_a_subclass_of_dict_are_taken_over_as_plain_ones() -> None:
+    tracker = ExecutionTracker()
+    tracker.deserialize({"event_flow": [OrderedDict(event_name="e"), {"event_name": "f"}]})
+    assert tracker.event_flow == [{"event_name": "e"}, {"event_name": "f"}]
+    assert {type(event) for event in tracker.event_flow} == {dict}
 
 
 def test_any_number_of_long_routine_ids_is_serialized() -> None:
