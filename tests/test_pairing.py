@@ -721,3 +721,14 @@ def test_a_record_that_stands_twice_in_a_list_hides_none_behind_it() -> None:
         tracker.record_routine_end("a", status)
     assert (one["status"], other["status"]) == ("ended second", "ended first")
     tracker._check()
+
+
+def test_what_is_no_list_of_records_can_be_assigned_and_holds_no_start() -> None:
+    tracker = ExecutionTracker()
+    executions: dict[str, Any] = {"a": None, "b": "text", "c": [None, {"routine_id": "c"}]}
+    tracker.routine_executions = executions
+    for routine_id in "abc":
+        tracker.record_routine_end(routine_id, "ended")
+    assert executions["a"] is None
+    assert executions["c"][1]["status"] == "ended"
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 2
