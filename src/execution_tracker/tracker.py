@@ -62,7 +62,7 @@ class ExecutionTracker(Recording, Serializable):
         Serializable.__init__(self)
         Recording.__init__(self, capture, max_records, tz)
         self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
-        self.flow_id = flow_id
+        self.flow_id: str = flow_id
         self.performance_metrics: dict[str, Any] = {}
 
     def track(self, routine_id: Any, params: Any = None) -> tracking.Execution:
