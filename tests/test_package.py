@@ -9,10 +9,6 @@ from importlib import metadata, resources
 import execution_tracker
 
 
-def test_the_public_names_are_these() -> None:
-    assert execution_tracker.__all__ == ["ExecutionTracker", "InvalidRunError", "TrackerError", "merge", "snapshot"]
-
-
 def test_the_version_is_that_of_the_distribution() -> None:
     assert execution_tracker.__version__ == metadata.version("execution-tracker")
 
