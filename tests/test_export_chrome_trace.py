@@ -349,6 +349,7 @@ def recorded(count: int) -> ExecutionTracker:
     return tracker
 
 
+@pytest.mark.once
 def test_the_engine_loads_100_000_executions_of_which_none_is_lost(tmp_path: Path) -> None:
     tracker = recorded(100_000)
     began = time.process_time()

@@ -292,6 +292,7 @@ def receiver() -> Iterator[Receiver]:
     receiver.close()
 
 
+@pytest.mark.once
 def test_none_of_20_000_executions_is_lost_on_the_way_to_a_collector(receiver: Receiver) -> None:
     tracker = recorded(20_000)
     provider = provider_with(BatchSpanProcessor(OTLPSpanExporter(receiver.url)))

@@ -279,6 +279,7 @@ def test_an_execution_belongs_to_the_context_in_which_it_ends(any_cluster, tmp_p
     assert all_records(after) == []
 
 
+@pytest.mark.once
 def test_of_thousands_of_tiny_tasks_none_is_lost(processes, tracker):
     # More than any buffer of the scheduler holds by default but its task stream, which holds 100,000.
     graph = {("increment", number): (increment, number) for number in range(5000)}

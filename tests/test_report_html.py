@@ -570,6 +570,7 @@ def test_one_running_execution_is_drawn_and_said_to_run(show: Show) -> None:
     assert [column(browser, "routines", number) for number in range(4, 8)] == [["\u2013"]] * 4
 
 
+@pytest.mark.once
 def test_ten_thousand_routines_are_folded_together_and_can_all_be_listed(show: Show) -> None:
     executions = {f"routine {i:05}": [execution(i % 100, 1 + i / 10_000)] for i in range(10_000)}
     events = [event(f"routine {i:05}", f"routine {i + 1:05}", i % 100 + 1) for i in range(9_999)]
