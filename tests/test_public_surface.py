@@ -6,7 +6,9 @@ Types are frozen by the code in ``typing``, which type checkers read.
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,8 @@ from execution_tracker import ExecutionTracker
 from execution_tracker.commands import commands
 from execution_tracker.integrations.dask import ClusterContext
 from execution_tracker.tracking import Execution
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
 
 PUBLIC = {
     "execution_tracker": {
@@ -136,3 +140,13 @@ def test_the_command_line_takes_these_arguments() -> None:
         "trace": [["run"], ["-o", "--output"]],
         "compare": [["before"], ["after"], ["--max-slowdown"], ["--json"]],
     }
+
+
+def test_the_reference_documents_the_public_names_and_no_others() -> None:
+    documented = set(
+        re.findall(
+            r"^\.\. auto(?:class|exception|function):: ([\w.]+)", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
+    named = {f"{module_name}.{name}" for module_name, names in PUBLIC.items() for name in names}
+    assert documented == named | {"execution_tracker.tracking.Execution"}
