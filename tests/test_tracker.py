@@ -8,11 +8,12 @@ import json
 import pickle
 import threading
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import serilux
 
-from execution_tracker import ExecutionTracker, InvalidRunError
+from execution_tracker import ExecutionTracker, InvalidRunError, snapshot
 
 FIELDS = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
 
@@ -236,3 +237,12 @@ def test_a_read_ends_though_a_thread_records_without_a_pause() -> None:
     done.set()
     recorder.join()
     assert tracker.get_flow_performance()["total_events"] >= total
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("capture", snapshot), ("capture", "password"), ("tz", "Europe/Berlin"), ("tz", ZoneInfo)],
+)
+def test_a_setting_that_would_fail_at_the_first_record_is_refused_at_once(setting: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"^{setting}: expected .*; found "):
+        ExecutionTracker(**{setting: value})  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from execution_tracker.errors import InvalidRunError
 from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
-from execution_tracker.payloads import json_safe
+from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.retention import Dropped
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Recording:
     def __init__(
         self, capture: Callable[[Any], Any] | None = None, max_records: int | None = None, tz: tzinfo | None = None
     ) -> None:
-        if max_records is not None and (not isinstance(max_records, int) or max_records < 0):
-            raise ValueError(f"max_records: expected a whole number from 0 on, or None for all; found {max_records!r}")
+        _check_settings(capture, max_records, tz)
         self._log: list[Any] = []
         self._next_id = count(1).__next__
         self._capture = capture
@@ -342,6 +341,19 @@ class Recording:
         assert self._folding_since == -1
         assert len(self._log) % ENTRY_WIDTH == 0
         self._fold.check()
+
+
+def _check_settings(capture: object, max_records: object, tz: object) -> None:
+    """Refuse now what would otherwise fail at the first record."""
+    if capture is snapshot or not (capture is None or callable(capture)):
+        raise TypeError(f"capture: expected a function of one payload, such as snapshot() gives; found {capture!r}")
+    if max_records is not None and (not isinstance(max_records, int) or max_records < 0):
+        raise ValueError(f"max_records: expected a whole number from 0 on, or None for all; found {max_records!r}")
+    if tz is not None:
+        from datetime import tzinfo  # only for those who have one
+
+        if not isinstance(tz, tzinfo):
+            raise TypeError(f"tz: expected a time zone, such as datetime.timezone.utc or a ZoneInfo; found {tz!r}")
 
 
 def _dicts(records: list[Any]) -> list[Record]:

@@ -35,6 +35,7 @@ class ExecutionTracker(Recording, Serializable):
         tz: The time zone of the records' times, which then carry their offset. By default they are local and without.
 
     Raises:
+        TypeError: ``capture`` is no function of one payload, or ``tz`` no time zone.
         ValueError: ``max_records`` is negative or no number.
 
     Any number of threads and asyncio tasks may record while others read. Recording appends to a log; the records are
