@@ -8,6 +8,8 @@ All take turns in one run, round by round, and the garbage collector stays on, a
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns, time_ns
@@ -55,8 +57,16 @@ def execution_limit(count: int) -> Any:
     return log
 
 
-def execution_viztracer(count: int) -> Any:
+def viztracer(count: int) -> VizTracer:
     tracer = VizTracer(tracer_entries=count, verbose=0)
+    # It profiles all of the process as soon as it is made, started or not, which would slow down everybody.
+    sys.setprofile(None)
+    threading.setprofile(None)
+    return tracer
+
+
+def execution_viztracer(count: int) -> Any:
+    tracer = viztracer(count)
     for number in range(count):
         with tracer.log_event(ROUTINES[number % 20]):
             pass
@@ -108,14 +118,14 @@ def event_limit(count: int) -> Any:
 
 
 def name_viztracer(count: int) -> Any:
-    log = (tracer := VizTracer(tracer_entries=count, verbose=0)).log_instant
+    log = (tracer := viztracer(count)).log_instant
     for _ in range(count):
         log("done")
     return tracer
 
 
 def event_viztracer(count: int) -> Any:
-    log = (tracer := VizTracer(tracer_entries=count, verbose=0)).log_instant
+    log = (tracer := viztracer(count)).log_instant
     for _ in range(count):
         log("done", {"source": "routine-1", "target": "routine-2"})
     return tracer
