@@ -564,11 +564,15 @@ def test_a_signal_handler_that_records_and_reads_in_the_middle_of_a_fold_loses_n
                 set_timer(1e-5)  # again, as CPython 3.11 overlooks a signal now and then on a busy machine
         enough.append(True)
 
-    for source, count in [("a", number), ("handler", len(handled))]:
-        records = tracker.routine_executions[source]
-        assert [record["params"]["number"] for record in records] == list(range(count))
-        events = [event["event_name"] for event in tracker.event_flow if event["source_routine_id"] == source]
-        assert events == list(range(count))
+    numbers = {
+        source: (
+            [record["params"]["number"] for record in tracker.routine_executions[source]],
+            [event["event_name"] for event in tracker.event_flow if event["source_routine_id"] == source],
+        )
+        for source in ("a", "handler")
+    }
+    assert numbers["a"] == ([*range(number)], [*range(number)])
+    assert [*map(sorted, numbers["handler"])] == [sorted(handled)] * 2  # it may come in upon itself
     records = all_records(tracker)
     assert {record["status"] for record in records} == {"completed"}
     assert_whole(records)
