@@ -472,15 +472,27 @@ def test_nothing_stays_on_the_cluster(tracker):
         assert left_behind(client) == set()
 
 
-@pytest.mark.parametrize("how", ["closed", "cut off"])
-def test_a_client_that_is_gone_in_the_middle_leaves_nothing_on_the_cluster(tracker, how):
-    with threads(n_workers=2) as client, Client(client.scheduler.address, set_as_default=False) as gone:
-        track_cluster(gone, tracker).__enter__()
-        assert len(left_behind(client)) == 1
-        if how == "closed":
-            gone.close()
-        else:
-            gone.loop.add_callback(gone.scheduler_comm.comm.abort)
+@pytest.mark.parametrize("how", ["closed", "killed"])
+def test_a_client_that_is_gone_in_the_middle_leaves_nothing_on_the_cluster(how):
+    with threads(n_workers=2, protocol="tcp://", host="127.0.0.1") as client:
+        code = f"""
+from distributed import Client
+from execution_tracker import ExecutionTracker
+from execution_tracker.integrations.dask import track_cluster
+with Client({client.scheduler.address!r}) as client:
+    track_cluster(client, ExecutionTracker()).__enter__()
+    print("inside", flush=True)
+    input()
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout.readline() == b"inside\n"
+            assert len(left_behind(client)) == 1
+            if how == "closed":
+                process.stdin.write(b"\n")
+            else:
+                process.kill()
         deadline = time.monotonic() + 60
         while left_behind(client):
             assert time.monotonic() < deadline
