@@ -76,9 +76,13 @@ def increment(number):
     return number + 1
 
 
-def look_at_the_clock(_):
+def meet(folder, number, others):
+    """Run until so many tasks run at once."""
     before = time.time()
-    time.sleep(0.05)
+    (folder / str(number)).touch()
+    for other in range(others):
+        wait_for_file(folder / str(other))
+    time.sleep(0.05)  # longer than it takes the last one to see that all are there
     return before, time.time(), os.getpid()
 
 
@@ -176,13 +180,16 @@ def left_behind(client):
 # --- what is recorded ---
 
 
-def test_each_task_is_an_execution_with_its_worker_and_the_workers_own_times(processes, tracker):
+def test_each_task_is_an_execution_with_its_worker_and_the_workers_own_times(processes, tracker, tmp_path):
     addresses = {pid: address for address, pid in processes.run(os.getpid).items()}
     with track_cluster(processes, tracker) as given:
-        futures = processes.map(look_at_the_clock, range(6))
+        futures = [
+            processes.submit(meet, tmp_path, number, 2, workers=[address])
+            for number, address in enumerate(addresses.values())
+        ]
         results = dict(zip([future.key for future in futures], processes.gather(futures), strict=True))
     assert given is tracker
-    records = tracker.routine_executions["look_at_the_clock"]
+    records = tracker.routine_executions["meet"]
     assert {record["params"]["key"] for record in records} == set(results)
     assert {record["params"]["worker"] for record in records} == set(addresses.values())
     for record in records:
