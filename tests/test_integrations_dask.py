@@ -7,7 +7,8 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -26,9 +27,16 @@ except ImportError:
 
 @pytest.fixture(scope="module", autouse=True)
 def _functions_travel_by_value():
-    """Workers cannot import this module."""
+    """Workers cannot import this module, and coverage must know where what travels to them was written."""
+    reduce_code = cloudpickle.Pickler.dispatch_table[CodeType]
+
+    def with_its_file(code):
+        make, facts = reduce_code(code)
+        return make, tuple(code.co_filename if fact == "<dynamic-code>" else fact for fact in facts)
+
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
+    with patch.dict(cloudpickle.Pickler.dispatch_table, {CodeType: with_its_file}):
+        yield
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
@@ -553,6 +561,8 @@ def test_an_asynchronous_client_is_tracked_too(tracker):
             assert given is tracker
             with pytest.raises(TrackerError, match="lost track of the cluster"):
                 await run_and_close_client(client, tracker)
+            while any("execution-tracker" in name for name in cluster.scheduler.plugins):
+                await asyncio.sleep(0.01)  # until the scheduler has forgotten the client that is gone
 
     asyncio.run(run())
     assert [record["status"] for record in all_records(tracker)] == ["completed", "completed"]
