@@ -590,6 +590,45 @@ def test_links_are_followed_and_devices_stay_devices(tmp_path: Path) -> None:
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="this system has no /dev/fd")
+def test_a_pipe_is_written_to_under_the_name_that_the_system_gives_it() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as file:
+        recorded().save(f"/dev/fd/{writing}")
+        os.close(writing)
+        assert len(json.loads(file.read())["event_flow"]) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_keeps_its_owner_and_group(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.touch()
+    os.chown(path, 1234, 5678)
+    path.chmod(0o640)
+    recorded().save(path)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1234, 5678, 0o640)
+
+
+def test_a_file_is_saved_where_its_owner_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError
+
+    path = tmp_path / "run.json"
+    path.touch()
+    monkeypatch.setattr(os, "chown", refuse, raising=False)
+    recorded().save(path)
+    assert ExecutionTracker.load(path).flow_id == "nightly"
+
+
+@pytest.mark.parametrize("name", ["new/", "folder/", "folder"])
+def test_the_name_of_a_folder_is_no_name_for_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=name):
+        recorded().save(f"{tmp_path}/{name}")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
 def test_the_longest_names_can_be_saved(tmp_path: Path) -> None:
     for name in ("n" * 255, "é" * 127):
         recorded().save(tmp_path / name)
@@ -678,12 +717,13 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file_and_the_next_save_c
 
 @pytest.mark.skipif(files.fcntl is None, reason="this system has no locks that end with their process")
 def test_a_save_removes_what_nobody_writes_any_more_and_nothing_else(tmp_path: Path) -> None:
-    litter, in_use = (tmp_path / f".run.json.{digit * 16}.saving" for digit in "ab")
+    litter, in_use, pipe = (tmp_path / f".run.json.{digit * 16}.saving" for digit in "abc")
     litter.touch()
+    os.mkfifo(pipe)  # nobody would ever open its other end
     with open(in_use, "wb") as file:
         assert files._lock(file, wait=True)
         recorded().save(tmp_path / "run.json")
-        assert sorted(os.listdir(tmp_path)) == [in_use.name, "run.json"]
+        assert sorted(os.listdir(tmp_path)) == [in_use.name, pipe.name, "run.json"]
 
 
 @pytest.mark.skipif(files.fcntl is None, reason="this system has no locks that end with their process")

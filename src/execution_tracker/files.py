@@ -129,23 +129,24 @@ def write_run(path: str | bytes | os.PathLike[Any], pieces: Iterable[str]) -> No
     Raises:
         OSError: The system does not take it.
     """
-    target = os.path.realpath(os.fsdecode(path))
+    given = os.fsdecode(path)
     try:
-        mode: int | None = os.stat(target).st_mode
+        status: os.stat_result | None = os.stat(given)
     except FileNotFoundError:
-        mode = None
-    packed = os.fsdecode(path).endswith(".gz")
-    if mode is not None and stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fsdecode(path))
-    if mode is not None and not stat.S_ISREG(mode):  # a device or a pipe holds nothing that could be torn
-        with open(target, "wb") as file:
+        status = None
+    packed = given.endswith(".gz")
+    if not os.path.basename(given) or (status and stat.S_ISDIR(status.st_mode)):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), given)
+    if status and not stat.S_ISREG(status.st_mode):  # a device or a pipe holds nothing that could be torn
+        with open(given, "wb") as file:
             _write(file, pieces, packed)
         return
+    target = os.path.realpath(given)
     folder, name = os.path.split(target)
     _remove_litter(folder, name)
     with _temporary(folder, name) as (file, temporary):
-        if mode is not None:
-            os.chmod(temporary, stat.S_IMODE(mode))
+        if status:
+            _give(temporary, status)
         _write(file, pieces, packed)
         file.flush()
         os.fsync(file.fileno())
@@ -153,6 +154,14 @@ def write_run(path: str | bytes | os.PathLike[Any], pieces: Iterable[str]) -> No
             file.close()  # Windows renames no open file
         os.replace(temporary, target)
     _sync_folder(folder)
+
+
+def _give(temporary: str, status: os.stat_result) -> None:
+    """Give a file the group, the owner and the permissions of another, as far as the system lets us."""
+    for owner in ((-1, status.st_gid), (status.st_uid, -1)):
+        with suppress(OSError, AttributeError):  # Windows has no owners
+            os.chown(temporary, *owner)
+    os.chmod(temporary, stat.S_IMODE(status.st_mode))
 
 
 def _write(file: IO[bytes], pieces: Iterable[str], packed: bool) -> None:
@@ -191,13 +200,12 @@ def _remove_litter(folder: str, name: str) -> None:
     if fcntl is None:
         return
     litter = re.compile(re.escape(_litter_prefix(name)) + "[0-9a-f]{16}[.]saving")
-    with suppress(OSError):
-        for entry in os.listdir(folder):
-            if litter.fullmatch(entry):
-                temporary = os.path.join(folder, entry)
-                with suppress(OSError), open(temporary, "rb") as file:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if litter.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as file:
                     if _lock(file, wait=False):
-                        os.unlink(temporary)
+                        os.unlink(entry.path)
 
 
 def _litter_prefix(name: str) -> str:
