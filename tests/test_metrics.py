@@ -196,6 +196,12 @@ def test_records_edited_by_hand_still_give_metrics(edit: dict[str, Any]) -> None
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
 
 
+def test_an_odd_status_costs_no_other_its_count() -> None:
+    numbers = run(*({**ended(0, 1_000_000), "status": status} for status in ("failed", ["odd"], "failed", "completed")))
+    assert (numbers["failed"], numbers["completed"]) == (2, 1)
+    assert numbers["status_counts"] == {"failed": 2, "['odd']": 1, "completed": 1}
+
+
 def test_records_without_any_key_still_give_metrics() -> None:
     numbers = metrics.run_metrics("flow", snapshot({"a": [{}]}, [{}]))
     assert (numbers["total_executions"], numbers["wall_time"], numbers["peak_concurrency"]) == (1, 0.0, 0)
@@ -209,6 +215,16 @@ def test_metrics_are_json_safe_whatever_the_ids_and_statuses_are() -> None:
     numbers = tracker.get_performance_metrics()
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
     assert numbers["total_routines"] == len(numbers["routines"]) == 5
+
+
+@pytest.mark.parametrize("where", ["flow_id", "routine_id", "status"])
+def test_metrics_are_json_safe_where_a_text_has_no_form_in_utf_8(where: str) -> None:
+    odd = "\ud83d\ude00"  # two halves that JSON would join
+    tracker = ExecutionTracker(odd if where == "flow_id" else "")
+    tracker.record_routine_start(odd if where == "routine_id" else "a")
+    tracker.record_routine_end(odd if where == "routine_id" else "a", odd if where == "status" else "completed")
+    numbers = tracker.get_performance_metrics()
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
 
 
 def test_metrics_are_kept_in_performance_metrics() -> None:

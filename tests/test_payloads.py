@@ -347,6 +347,18 @@ def test_a_field_that_cannot_be_read_costs_only_itself():
     assert copy["lines"].startswith("AttributeError: ")
 
 
+def test_an_object_that_has_any_attribute_has_the_fields_of_its_class():
+    order = dataclasses.make_dataclass("Order", ["number"], namespace={"__getattr__": lambda self, name: "guess"})(7)
+    assert json_safe(order) == {"number": 7}
+
+
+def test_only_what_a_class_has_fields_in_makes_an_object_of_fields():
+    assert json_safe(Invoice).startswith("<class ")
+    assert (
+        json_safe(type("Table", (), {"model_fields": lambda self: [], "__repr__": lambda self: "table"})()) == "table"
+    )
+
+
 def test_a_type_without_fields_of_its_own_is_a_record_as_well():
     assert json_safe(dataclasses.make_dataclass("Empty", [])()) == {}
     assert json_safe(type("Child", (Order,), {})(1)) == {"number": 1, "lines": []}
@@ -410,6 +422,22 @@ def test_texts_name_no_memory_address():
     assert json_safe(generator).startswith("<function ")
 
 
+def test_a_bytearray_can_be_resized_while_it_is_described():
+    payload, resized = bytearray(b"x" * 40), []
+
+    def resize(*_):
+        payload.extend(b"x")  # a BufferError while somebody has a view of it
+        resized.append(len(payload))
+
+    sys.setprofile(resize)
+    try:
+        copy = json_safe(payload)
+    finally:
+        sys.setprofile(None)
+    assert copy.startswith("bytearray(")
+    assert len(resized) > 9
+
+
 def test_a_released_memoryview_is_no_reason_to_fail():
     view = memoryview(b"abc")
     view.release()
@@ -448,6 +476,14 @@ def test_any_exception_of_a_value_is_contained(error):
             raise error
 
     assert json_safe([Broken()])[0].startswith(f"<Broken: serialize failed: {error.__name__}")
+
+
+def test_an_error_whose_message_is_odd_costs_only_the_value_that_raised_it():
+    class MoodyDate(datetime.date):
+        def isoformat(self):
+            raise type("MoodyError", (Exception,), {"__str__": lambda self: hostile_class(str)("no")})
+
+    assert json_safe([1, MoodyDate(2024, 1, 1)]) == [1, "<MoodyDate: conversion failed: MoodyError: no>"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
@@ -536,6 +572,7 @@ def test_numpy_scalars_become_numbers():
     assert json_safe(np.timedelta64(3, "s")) == "3 seconds"
     assert json_safe(np.complex128(1j)) == "1j"
     assert json_safe(np.longdouble("1.5")) == "1.5"
+    assert json_safe(np.array([(1, "a")], [("n", "i4"), ("s", "U1")])[0]) == {"n": 1, "s": "a"}
     assert json_safe({np.int64(1): 2}) == {"1": 2}
 
 
@@ -544,6 +581,8 @@ def test_small_arrays_are_written_out_and_large_ones_described():
     assert json_safe(np.array(5.0)) == 5.0
     assert json_safe(np.array([math.nan, None, {1}], dtype=object)) == ["nan", None, [1]]
     assert json_safe(np.zeros(100)) == [0.0] * 100
+    assert json_safe(np.array(["2024-01-02T03"], "datetime64[ns]")) == ["2024-01-02T03:00:00.000000000"]
+    assert json_safe(np.zeros(2, [("x", "i4")])) == "<array shape=(2,) dtype=[('x', '<i4')]>"
     assert json_safe(np.zeros((1000, 3))) == "<array shape=(1000, 3) dtype=float64>"
     assert snapshot(max_items=2)(np.arange(5)) == [0, 1, "… (+3 items)"]
 
@@ -769,6 +808,10 @@ def test_without_words_nothing_is_redacted():
         {"users": [{"password": {"deep": "hunter2"}}]},
         {"x": ({"PASSWORD": "hunter2"},)},
         {b"password": "hunter2"},
+        {("password", 1): "hunter2"},
+        {(("x",) * 50, ("deep", ("db", "password"))): "hunter2"},
+        {(*range(10_000), "password"): "hunter2"},
+        np.array([("u", "hunter2")], [("user", "U9"), ("password", "U9")])[0],
         {hostile_class(str)("a" * 1_000 + "password"): "hunter2"},
         {"a" * 1_000 + "password": "hunter2"},
         dataclasses.make_dataclass("Login", ["user", "password"])("u", "hunter2"),
@@ -792,10 +835,16 @@ def test_values_under_matching_keys_are_redacted(payload, redact):
     assert "[redacted]" in text
 
 
+@pytest.mark.parametrize("limits", [{"max_depth": 1}, {"max_items": 1}, {"max_string": 1}, {"max_items": 0}])
+def test_a_word_in_a_key_is_found_beyond_what_is_kept_of_the_key(limits):
+    assert "hunter2" not in json.dumps(snapshot(redact="password", **limits)({("db", ("x", "password")): "hunter2"}))
+
+
 def test_redaction_spares_the_rest():
     capture = snapshot(redact="token")
     assert capture({"token": 1, "to": 2, "x": ["token"]}) == {"token": "[redacted]", "to": 2, "x": ["token"]}
     assert capture({"TOKENS": None}) == {"TOKENS": "[redacted]"}
+    assert capture({(1, 2): 3, None: 4}) == {"[1, 2]": 3, "null": 4}
 
 
 def test_one_word_is_not_taken_for_its_letters():

@@ -41,6 +41,15 @@ class Key(str):
     __slots__ = ()
 
 
+class KindWithoutHash(type):
+    def __eq__(cls, other: object) -> bool:
+        return cls is other
+
+
+class OfKindWithoutHash(metaclass=KindWithoutHash):
+    """An object that can be a key, though its type cannot."""
+
+
 def recorded(count: int = 3, **options: Any) -> ExecutionTracker:
     tracker = ExecutionTracker("nightly", **options)
     for number in range(count):
@@ -234,6 +243,8 @@ HOSTILE = [
     {str(number): number for number in range(1000)},
     "plain",
     7,
+    OfKindWithoutHash(),
+    {OfKindWithoutHash(): [OfKindWithoutHash()]},
 ]
 
 
@@ -246,10 +257,48 @@ def test_whatever_was_recorded_serializes_and_saves_as_json(
     execution = tracker.record_routine_start(("tuple", 1), payload)
     tracker.record_routine_end(("tuple", 1), payload, payload, payload, execution_id=execution)
     tracker.record_event("a", payload, Hostile(), payload)
+    tracker.record_event(payload, "e", payload, payload)
     data = tracker.serialize()
+    numbers = tracker.get_performance_metrics()
+    assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+    tracker.performance_metrics = {}
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     tracker.save(tmp_path / "run.json")
     assert ExecutionTracker.load(tmp_path / "run.json").serialize() == data
+
+
+class Flow:
+    """A payload that is saved together with the tracker that recorded it."""
+
+    def __init__(self, tracker: ExecutionTracker) -> None:
+        self.tracker = tracker
+
+    def serialize(self) -> Any:
+        return {"tracker": self.tracker.serialize()}
+
+
+@pytest.mark.parametrize("payload_of", [lambda tracker: tracker, Flow, lambda tracker: [{"flow": Flow(tracker)}]])
+def test_a_payload_that_leads_back_to_its_tracker_ends_there(tmp_path: Path, payload_of: Any) -> None:
+    tracker, other = ExecutionTracker("nightly"), ExecutionTracker("other")
+    other.record_event("b", "e", data=tracker)
+    for _ in range(500):
+        tracker.record_event("a", "e", data=payload_of(tracker))
+    tracker.record_event("a", "e", data=other)
+    data = tracker.serialize()
+    assert len(data["event_flow"]) == 501
+    empty = ExecutionTracker("nightly").serialize()
+    assert json.dumps(data["event_flow"][0]["data"]).count(json.dumps(empty)) == 1
+    assert data["event_flow"][500]["data"]["event_flow"][0]["data"] == empty
+    tracker.save(tmp_path / "run.json")
+    assert json.loads((tmp_path / "run.json").read_text()) == data
+
+
+def test_a_signal_handler_that_comes_in_while_a_run_is_written_gets_all_of_it() -> None:
+    tracker, written = recorded(), []
+    with tracker._written():
+        written.append(tracker.serialize())
+    assert written == [tracker.serialize()]
+    assert not tracker._writers
 
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.characters(categories=["Cs"])
@@ -374,8 +423,10 @@ LIFETIME = recorded(5, max_records=1).serialize()["performance_metrics"]["lifeti
         (lambda lifetime: lifetime | {"unmatched_ends": "1"}, "['unmatched_ends']"),
         (lambda lifetime: lifetime | {"first_start_ns": 1.5}, "['first_start_ns']"),
         (lambda lifetime: lifetime | {"last_end_ns": 10**301}, "['last_end_ns']"),
-        (lambda lifetime: lifetime | {"routines": []}, "['routines']"),
-        (lambda lifetime: lifetime | {"routines": {"a": 1}}, "['routines']['a']"),
+        (lambda lifetime: lifetime | {"routines": []}, "['routines']: expected an object, found a list"),
+        (lambda lifetime: lifetime | {"routines": {"a": 1}}, "['routines']['a']: expected an object, found a number"),
+        (lambda lifetime: lifetime | {"events": -1}, "['events']: expected a whole number from 0 on, found -1"),
+        (lambda lifetime: lifetime | {"events": 10**5000}, "['events']: expected a whole number from 0 on, found <int"),
         (lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"ended": 99}}}, "['ended']"),
         (
             lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"total_ns": None}}},

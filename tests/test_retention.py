@@ -160,6 +160,18 @@ def test_records_edited_by_hand_are_dropped_like_others() -> None:
     assert numbers_of(tracker.routine_executions["a"], "params") == [1]
 
 
+@pytest.mark.parametrize("execution_time", [2, 0.5, 1e300, 10**400, -1e300, float("inf"), float("nan"), "long"])
+def test_a_dropped_record_counts_for_as_long_as_it_did_before(execution_time: Any) -> None:
+    record = {"status": "completed", "end_time": "?", "execution_time": execution_time}
+    kept, dropping = ExecutionTracker(), ExecutionTracker(max_records=0)
+    for tracker in (kept, dropping):
+        tracker.deserialize({"routine_executions": {"a": [record]}, "event_flow": []})
+        tracker.record_event("a", "e")
+    assert dropping.get_performance_metrics()["dropped_executions"] == 1
+    for key in LIFETIME:
+        assert dropping.get_performance_metrics()[key] == kept.get_performance_metrics()[key]
+
+
 @pytest.mark.parametrize("max_records", [-1, 1.5, "10"])
 def test_a_limit_that_is_no_number_is_refused_with_what_is_expected(max_records: Any) -> None:
     with pytest.raises(ValueError, match="max_records: expected a whole number from 0 on"):

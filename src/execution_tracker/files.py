@@ -16,13 +16,12 @@ from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
 from execution_tracker.collector import built_at_once
-from execution_tracker.errors import InvalidRunError
+from execution_tracker.errors import InvalidRunError, expect
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import (
     TYPE_NAME,
     CheckedRun,
     checked_run,
-    expect,
     names_of,
     safe_chunks,
     safe_metrics,

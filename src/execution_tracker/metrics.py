@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from itertools import chain, compress
 from math import fsum, isfinite
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker.pairing import Record
+from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import json_safe
-from execution_tracker.retention import DroppedRoutine, Span, wider
+from execution_tracker.plain import are_plain_keys
+from execution_tracker.retention import LONGEST_S, DroppedRoutine, Span, is_time, wider
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
 
 Metrics = dict[str, Any]
-
-_LIMIT_S = 1e100  # times beyond are nobody's, and could not be added up
 
 
 def routine_performance(records: list[Record], dropped: DroppedRoutine | None = None) -> Metrics | None:
@@ -85,7 +83,8 @@ def run_metrics(flow_id: Any, run: Snapshot) -> Metrics:
         "dropped_events": dropped.events,
         "unmatched_ends": unmatched_ends,
     }
-    return metrics if _has_plain_keys(metrics) else json_safe(metrics)
+    has_plain_keys = are_plain_keys([flow_id, *routines, *metrics["status_counts"]])
+    return metrics if has_plain_keys else json_safe(metrics)
 
 
 def percentile(ascending: list[float], percent: float) -> float:
@@ -144,8 +143,8 @@ def _status_counts(records: list[Record]) -> Counter[Any]:
         statuses = [record.get("status") for record in records]
     try:
         return Counter(statuses)
-    except TypeError:  # unhashable
-        return Counter(map(repr, statuses))
+    except Exception:  # one of them cannot be a key
+        return Counter(map(hashable, statuses))
 
 
 def _execution_times(records: list[Record]) -> list[float]:
@@ -153,12 +152,12 @@ def _execution_times(records: list[Record]) -> list[float]:
     times = [time for record in records if (time := record.get("execution_time")) is not None]
     try:
         times.sort()
-        if not times or (isfinite(fsum(times)) and max(-times[0], times[-1]) < _LIMIT_S):
+        if not times or (isfinite(fsum(times)) and max(-times[0], times[-1]) < LONGEST_S):
             return times
     except (TypeError, OverflowError):
         pass
     # Edited by hand: what is no number is left out.
-    return sorted(time for time in times if type(time) in (float, int) and abs(time) < _LIMIT_S)
+    return sorted(filter(is_time, times))
 
 
 def _wall_time(first_start_ns: int | None, last_end_ns: int | None) -> float:
@@ -245,8 +244,3 @@ def _bottlenecks(routines: dict[Any, Metrics], total: float) -> list[Metrics]:
         {"routine_id": routine_id, "total_execution_time": time, "share": time / total if total else 0.0}
         for routine_id, time in sorted(totals.items(), key=lambda item: item[1], reverse=True)
     ]
-
-
-def _has_plain_keys(metrics: Metrics) -> bool:
-    keys: Iterable[Any] = chain([metrics["flow_id"]], metrics["routines"], metrics["status_counts"])
-    return set(map(type, keys)) <= {str}

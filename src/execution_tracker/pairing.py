@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from execution_tracker.descriptions import type_name
 from execution_tracker.timestamps import to_ns
 
 Record = dict[str, Any]
@@ -113,18 +114,16 @@ def _unseen_start(record: Record) -> tuple[object, int | None, int | None]:
     return None, to_ns(record.get("start_time")), None
 
 
-_HASHABLE = frozenset((str, int, float, bool, bytes, type(None)))
-
-
 def hashable(routine_id: Any) -> Any:
     """Return the id as given, or its ``repr`` if it cannot be a key."""
-    if type(routine_id) in _HASHABLE:  # cannot raise, so what is raised here comes out of a signal handler
-        return routine_id
+    kind = type(routine_id)
+    if kind is str or kind is int or kind is float or kind is bool or kind is bytes or routine_id is None:
+        return routine_id  # nothing so far can raise, so what is raised comes out of a signal handler
     try:
         hash(routine_id)
     except Exception:
         try:
             return repr(routine_id)
         except Exception:
-            return f"<{type(routine_id).__name__}>"
+            return f"<{type_name(routine_id)}>"
     return routine_id

@@ -8,12 +8,14 @@ turn up. What a form raises becomes a text at the place of that value, in `_conv
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from execution_tracker.descriptions import TEXTS, described, failure, type_name
+from execution_tracker.descriptions import FIELD_NAMES, SIMPLER, TEXTS, described, failure, type_name
+from execution_tracker.plain import plain_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 _REDACTED = "[redacted]"
 _MAX_DEPTH = 100  # json's own C code recurses too, and the stack may be in use already
 _MAX_MADE_UP = 1_000  # characters of a text that stands for an object
-_MAX_ARRAY = 100  # elements of a numpy array that is written out
 # Rough bytes of memory for one payload: sixty lists that each hold the next one twice would fill any machine.
 _BUDGET, _SCALAR_COST, _CONTAINER_COST = 2**26, 16, 48
 _NO_LIMITS: Limits = ((), sys.maxsize, sys.maxsize, _MAX_DEPTH, _BUDGET)
@@ -55,7 +56,7 @@ def json_safe(value: object) -> Any:
         {'when': [1, 2], '3': ['a', 'b'], 'ratio': 'nan'}
     """
     try:
-        return _quick(value, 3)
+        return plain_copy(value, 3)
     except Exception:  # it is not as plain as that
         return _copy(_NO_LIMITS, value)
 
@@ -116,29 +117,6 @@ def _check_limit(name: str, limit: object, least: int, most: int) -> None:
 # -- The walk: a form for each value, within limits
 
 
-def _quick(value: Any, levels: int) -> Any:
-    """Copy a small payload of plain JSON values, which nearly all are; raise at anything else."""
-    kind = type(value)
-    if kind is str:
-        if len(value) <= 1_000 and (value.isascii() or value.encode()):  # raises at half a surrogate pair
-            return value
-    elif value is None or kind is bool or (kind is int and -(2**63) < value < 2**63):
-        return value
-    elif kind is float:
-        if value - value == 0.0:  # neither NaN nor infinite
-            return value
-    elif kind is dict and levels and len(value) <= 32:
-        copy = {}
-        for key, item in value.items():
-            if type(key) is not str or len(key) > 1_000 or not (key.isascii() or key.encode()):
-                raise ValueError
-            copy[key] = _quick(item, levels - 1)
-        return copy
-    elif kind is list and levels and len(value) <= 32:
-        return [_quick(item, levels - 1) for item in value]
-    raise ValueError
-
-
 class _Run:
     """The limits of one conversion, and what it has used of them."""
 
@@ -178,8 +156,9 @@ def _form_of(kind: type) -> Form:
         form = _FORMS.get(f"{base.__module__}.{base.__qualname__}")
         if form is not None:
             return form
-        if not vars(base).keys().isdisjoint(_FIELD_NAMES):
-            return _fields
+        for mark, names_of in FIELD_NAMES.items():
+            if isinstance(vars(base).get(mark), (dict, list, tuple)):  # else something of the same name
+                return _fields_form(names_of)
     return _text_form(described)
 
 
@@ -270,7 +249,14 @@ def _write_dict(pairs: Iterable[tuple[Any, Any]], total: int, run: _Run, depth: 
 def _key_text(key: Any, run: _Run, depth: int) -> str:
     if issubclass(type(key), str):
         return str.__str__(key)
-    return as_key(_convert(key, run, depth))
+    if not run.redact:
+        return as_key(_convert(key, run, depth))
+    # All of it, whatever will be kept: any part may be the one that tells to hide the value.
+    whole = _Run((run.redact, sys.maxsize, sys.maxsize, _MAX_DEPTH, run.left))
+    whole.path = run.path
+    text = as_key(_convert(key, whole, 0))
+    run.left = whole.left
+    return text if run.left > 0 else _REDACTED
 
 
 def as_key(safe: Any) -> str:
@@ -313,13 +299,16 @@ def _dict(value: Any, run: _Run, depth: int) -> Any:
     return _write_dict(_take(dict.items, value, run), dict.__len__(value), run, depth)
 
 
-@_container_form
-def _fields(value: Any, run: _Run, depth: int) -> Any:
-    kind = type(value)
-    names = next([*find(kind)] for mark, find in _FIELD_NAMES.items() if hasattr(kind, mark))
-    names += getattr(value, "__pydantic_extra__", None) or ()
-    pairs = ((name, _attribute(value, name)) for name in names[: run.max_items])
-    return _write_dict(pairs, len(names), run, depth)
+def _fields_form(names_of: Callable[[Any], Iterable[str]]) -> Form:
+    @_container_form
+    def fill(value: Any, run: _Run, depth: int) -> Any:
+        names = [*names_of(type(value))]
+        if hasattr(type(value), "__pydantic_extra__"):
+            names += value.__pydantic_extra__ or ()
+        pairs = ((name, _attribute(value, name)) for name in names[: run.max_items])
+        return _write_dict(pairs, len(names), run, depth)
+
+    return fill
 
 
 def _attribute(value: object, name: str) -> object:
@@ -329,33 +318,29 @@ def _attribute(value: object, name: str) -> object:
         return error
 
 
-def _dataclass_names(kind: Any) -> Iterable[str]:
-    import dataclasses  # there already, where a dataclass is
+class _Asking(threading.local):
+    """How many objects this thread is asking for their `serialize`, one within the other."""
 
-    return [field.name for field in dataclasses.fields(kind)]
+    depth = 0
 
 
-_FIELD_NAMES: dict[str, Callable[[Any], Iterable[str]]] = {
-    "__dataclass_fields__": _dataclass_names,
-    "__attrs_attrs__": lambda kind: [field.name for field in kind.__attrs_attrs__],
-    "__pydantic_fields__": lambda kind: kind.__pydantic_fields__,
-    "model_fields": lambda kind: kind.model_fields,  # pydantic 2.0 to 2.9
-    "__fields__": lambda kind: kind.__fields__,  # pydantic 1
-    "_field_defaults": lambda kind: kind._fields,  # a named tuple
-}
+asking = _Asking()
 
 
 @_container_form
 def _serialized(value: Any, run: _Run, depth: int) -> Any:
+    asking.depth += 1
     try:
         plain = value.serialize()
     except Exception as error:
         return _made_up(failure(value, "serialize", error), run)
+    finally:
+        asking.depth -= 1
     # A dict takes the object's own level. Anything else is one more, for it may have a `serialize` again.
     return _convert(plain, run, depth - (type(plain) is dict))
 
 
-# -- Scalars and arrays
+# -- Numbers
 
 
 def _int(value: int, run: _Run, depth: int) -> Any:
@@ -373,15 +358,6 @@ def _float(value: float, run: _Run, depth: int) -> Any:
     return value if value - value == 0.0 else repr(value)
 
 
-def _numpy_scalar(value: Any) -> object:
-    plain = value.item()
-    return str(value) if type(plain) is type(value) else plain  # Python has nothing for a long double
-
-
-def _numpy_array(value: Any) -> object:
-    return value.tolist() if value.size <= _MAX_ARRAY else f"<array shape={value.shape} dtype={value.dtype}>"
-
-
 _FORMS: dict[str, Form] = {
     **{name: _text_form(describe) for name, describe in TEXTS.items()},
     "builtins.dict": _dict,
@@ -394,7 +370,6 @@ _FORMS: dict[str, Form] = {
     "builtins.int": _value_form(int.__int__),
     "builtins.float": _value_form(float.__float__),
     "builtins.str": _value_form(str.__str__),
-    "numpy.generic": _value_form(_numpy_scalar),
-    "numpy.ndarray": _value_form(_numpy_array),
+    **{name: _value_form(simplify) for name, simplify in SIMPLER.items()},
 }
 _EXACT: dict[type, Form] = {int: _int, float: _float, dict: _dict, list: _FORMS["builtins.list"]}

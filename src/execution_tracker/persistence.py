@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.collector import built_at_once
-from execution_tracker.errors import InvalidRunError
+from execution_tracker.errors import InvalidRunError, expect, short
 from execution_tracker.payloads import as_key, json_safe, unused
+from execution_tracker.plain import are_all, are_plain_keys, plain_column, plain_shapes, set_column
 from execution_tracker.retention import Dropped, from_json, to_json
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 TYPE_NAME = "ExecutionTracker"
 _FIELDS = {"flow_id": object, "routine_executions": dict, "event_flow": list, "performance_metrics": dict}
-_JSON_NAMES = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
 
 # The key in a file's performance_metrics for what the records do not tell: dropped executions, unmatched ends.
 _LIFETIME = "lifetime"
@@ -53,7 +52,7 @@ def _run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str
 def names_of(run: Snapshot) -> dict[Any, str]:
     """Return the text under which each routine id is written; two ids never get the same."""
     ids = [*run.executions, *(routine_id for routine_id in run.dropped.routines if routine_id not in run.executions)]
-    if _are_plain_keys(ids):
+    if are_plain_keys(ids):
         return dict(zip(ids, ids, strict=True))
     taken: dict[str, None] = {}
     for routine_id in ids:
@@ -83,7 +82,7 @@ def safe_chunks(records: list[Record]) -> Iterator[list[Any]]:
 
 def _safe_records(copies: list[Any]) -> list[Any]:
     """Return records of our own, which may be changed, in a JSON-safe form."""
-    shapes = _plain_shapes(copies)
+    shapes = plain_shapes(copies)
     if shapes is None:
         return list(map(json_safe, copies))
     if len(shapes) == 1:
@@ -99,76 +98,8 @@ def _safe_records(copies: list[Any]) -> list[Any]:
 
 def _make_columns_safe(keys: tuple[str, ...], records: list[Record]) -> None:
     for key, column in zip(keys, zip(*map(dict.values, records), strict=True), strict=True):
-        safe = _plain_copies(column, 3)
-        _set_column(records, key, column, list(map(json_safe, column)) if safe is None else safe)
-
-
-def _set_column(dicts: Sequence[dict[Any, Any]], key: str, column: Sequence[Any], values: Sequence[Any]) -> None:
-    if values is not column:
-        for dict_, value in zip(dicts, values, strict=True):
-            dict_[key] = value
-
-
-def _plain_copies(values: Sequence[Any], levels: int) -> Sequence[Any] | None:
-    """Return copies of values of one plain type, the values themselves if they cannot change; None for any other."""
-    kinds = set(map(type, values))
-    kind = kinds.pop()
-    if kinds:
-        return None
-    if kind is str:
-        is_plain = max(map(len, values)) <= 1_000 and _is_text("".join(values))
-    elif kind is int:
-        is_plain = min(values) > -(2**63) and max(values) < 2**63
-    elif kind is float:
-        is_plain = isfinite(sum(values))  # not finite if one of them is not
-    elif kind is dict and levels:
-        return _plain_dicts(values, levels - 1)
-    else:
-        is_plain = kind is bool or kind is type(None)
-    return values if is_plain else None
-
-
-def _plain_dicts(dicts: Sequence[dict[Any, Any]], levels: int) -> Sequence[Any] | None:
-    if len(dicts[0]) > 32:
-        return None
-    copies = list(map(dict.copy, dicts))
-    shapes = _plain_shapes(copies)
-    if shapes is None or len(shapes) > 1:
-        return None
-    for key, column in zip(shapes.pop(), zip(*map(dict.values, copies), strict=True), strict=True):
-        safe = _plain_copies(column, levels)
-        if safe is None:
-            return None
-        _set_column(copies, key, column, safe)
-    return copies
-
-
-def _plain_shapes(dicts: Sequence[dict[Any, Any]]) -> set[tuple[str, ...]] | None:
-    """Return the different sequences of keys that dicts have, None if not all keys are plain."""
-    keys = [*chain.from_iterable(dicts)]
-    # Each key's type is looked at: a key of another type may equal a text.
-    if not set(map(type, keys)) <= {str}:
-        return None
-    first = tuple(dicts[0])
-    # As no dict has a key twice, all keys in a row repeat those of the first only if each dict has the same.
-    shapes = {first} if keys == [*first] * len(dicts) else set(map(tuple, dicts))
-    return shapes if _are_plain_keys(chain.from_iterable(shapes)) else None
-
-
-def _are_plain_keys(keys: Iterable[Any]) -> bool:
-    keys = list(keys)
-    if not set(map(type, keys)) <= {str}:
-        return False
-    different = set(keys)
-    return max(map(len, different), default=0) <= 1_000 and _is_text("".join(different))
-
-
-def _is_text(text: str) -> bool:
-    """Tell whether a text has a form in UTF-8, which half of a surrogate pair has not."""
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
+        safe = plain_column(column, 3)
+        set_column(records, key, column, list(map(json_safe, column)) if safe is None else safe)
 
 
 # --- what is accepted as a run ---
@@ -205,7 +136,7 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
         expect(value, _FIELDS[field], field)
     if "routine_executions" in fields:
         fields["routine_executions"] = {
-            routine_id: _records(records, f"routine_executions[{_short(routine_id)}]")
+            routine_id: _records(records, f"routine_executions[{short(routine_id)}]")
             for routine_id, records in fields["routine_executions"].items()
         }
     if "event_flow" in fields:
@@ -220,23 +151,7 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
 
 def _records(records: Any, place: str) -> list[Record]:
     expect(records, list, place)
-    if not set(map(type, records)) <= {dict}:
+    if not are_all(dict, records):
         for index, record in enumerate(records):
             expect(record, dict, f"{place}[{index}]")
     return list(map(dict.copy, records))
-
-
-def expect(value: Any, kind: type, place: str) -> None:
-    if not isinstance(value, kind):
-        raise InvalidRunError(f"{place}: expected {_json_name(kind)}, found {_json_name(type(value))}")
-
-
-def _json_name(kind: type) -> str:
-    if issubclass(kind, (int, float)) and kind is not bool:
-        return "a number"
-    return _JSON_NAMES.get(kind, kind.__name__)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:99]}…"

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ from execution_tracker.errors import InvalidRunError
 from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
-from execution_tracker.payloads import json_safe, snapshot
+from execution_tracker.payloads import asking, json_safe, snapshot
+from execution_tracker.plain import are_all
 from execution_tracker.retention import Dropped
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Recording:
         self._eager = max_records is not None  # whether a recorder has to look if it is to fold
         self._locks: dict[int, Any] = {}  # by the number of forks that led to this process
         self._folding_since = -1  # the number of forks at which the running fold began
+        self._writers: set[int] = set()  # threads that are writing this run
 
     # --- what engines call ---
 
@@ -263,6 +266,21 @@ class Recording:
             sequential_ns=None,  # who holds the records may have changed them
         )
 
+    @contextmanager
+    def _written(self) -> Iterator[Snapshot]:
+        """Give what there is to be written; nothing to a payload that leads back here while that goes on."""
+        thread = threading.get_ident()
+        if asking.depth and thread in self._writers:  # not a signal handler, which is to get all
+            yield Fold().snapshot()
+            return
+        is_outermost = thread not in self._writers
+        self._writers.add(thread)
+        try:
+            yield self._snapshot()
+        finally:
+            if is_outermost:
+                self._writers.discard(thread)
+
     # --- the fold, by one thread at a time ---
 
     def _fold_now(self) -> None:
@@ -357,6 +375,6 @@ def _check_settings(capture: object, max_records: object, tz: object) -> None:
 
 
 def _dicts(records: list[Any]) -> list[Record]:
-    if set(map(type, records)) <= {dict}:
+    if are_all(dict, records):
         return records
     return [record for record in records if isinstance(record, dict)]

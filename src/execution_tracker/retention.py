@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from execution_tracker.errors import InvalidRunError
+from execution_tracker.errors import InvalidRunError, expect, short
 from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import json_safe
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
 # What stays known of the dropped executions of one routine: "status_counts", how many "ended", their "total_ns",
 # "min_ns" and "max_ns". Whole nanoseconds add up exactly, however long a tracker lives.
 DroppedRoutine = dict[str, Any]
+
+LONGEST_S = 1e100  # times beyond are nobody's
 
 Span = tuple["int | None", "int | None"]  # first start and last end, nanoseconds since the epoch
 
@@ -61,7 +65,7 @@ def oldest_ended(records: list[Record], count: int) -> tuple[int, list[Record], 
 def routine_with(known: DroppedRoutine | None, records: list[Record]) -> DroppedRoutine:
     """Return what stays known of a routine after these records are dropped, too."""
     times = [record.get("execution_time") for record in records]
-    times_ns = [round(time * SECOND_NS) for time in times if type(time) is float and isfinite(time)]
+    times_ns = [round(time * SECOND_NS) for time in times if is_time(time)]
     status_counts = dict(known["status_counts"]) if known else {}
     for record in records:
         status = hashable(record.get("status"))
@@ -78,6 +82,11 @@ def routine_with(known: DroppedRoutine | None, records: list[Record]) -> Dropped
         "min_ns": min(times_ns, default=0),
         "max_ns": max(times_ns, default=0),
     }
+
+
+def is_time(value: object) -> TypeGuard[float]:
+    """Tell whether this is a number of seconds that can be added up."""
+    return (type(value) is float or type(value) is int) and abs(value) < LONGEST_S
 
 
 def wider(*spans: Span) -> Span:
@@ -129,44 +138,42 @@ def from_json(data: Any, place: str) -> tuple[Dropped, int]:
     Raises:
         InvalidRunError: It is nothing that it writes; the message names the place.
     """
-    fields = _fields(data, ("unmatched_ends", "events", "first_start_ns", "last_end_ns", "routines"), place)
+    _expect_fields(data, ("unmatched_ends", "events", "first_start_ns", "last_end_ns", "routines"), place)
     dropped = Dropped()
-    dropped.events = _whole(fields["events"], f"{place}['events']", least=0)
+    dropped.events = _whole(data["events"], f"{place}['events']", least=0)
     for name in ("first_start_ns", "last_end_ns"):
-        if fields[name] is not None:
-            setattr(dropped, name, _whole(fields[name], f"{place}[{name!r}]"))
-    if not isinstance(fields["routines"], dict):
-        raise InvalidRunError(f"{place}['routines']: expected an object")
-    for routine_id, known in fields["routines"].items():
-        dropped.routines[routine_id] = _routine_from_json(known, f"{place}['routines'][{str(routine_id)[:100]!r}]")
-    return dropped, _whole(fields["unmatched_ends"], f"{place}['unmatched_ends']", least=0)
+        if data[name] is not None:
+            setattr(dropped, name, _whole(data[name], f"{place}[{name!r}]"))
+    expect(data["routines"], dict, f"{place}['routines']")
+    for routine_id, known in data["routines"].items():
+        dropped.routines[routine_id] = _routine_from_json(known, f"{place}['routines'][{short(routine_id)}]")
+    return dropped, _whole(data["unmatched_ends"], f"{place}['unmatched_ends']", least=0)
 
 
 def _routine_from_json(data: Any, place: str) -> DroppedRoutine:
-    fields = _fields(data, ("status_counts", *_ROUTINE_NUMBERS), place)
-    pairs = fields["status_counts"]
-    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise InvalidRunError(f"{place}['status_counts']: expected a list of pairs")
+    _expect_fields(data, ("status_counts", *_ROUTINE_NUMBERS), place)
+    pairs = data["status_counts"]
+    expect(pairs, list, f"{place}['status_counts']")
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise InvalidRunError(f"{place}['status_counts']: expected a list of pairs, found {short(pairs)}")
     status_counts: dict[Any, int] = {}
     for status, count in pairs:
         known = hashable(status)
         status_counts[known] = status_counts.get(known, 0) + _whole(count, f"{place}['status_counts']", least=0)
-    numbers = {name: _whole(fields[name], f"{place}[{name!r}]") for name in _ROUTINE_NUMBERS}
+    numbers = {name: _whole(data[name], f"{place}[{name!r}]") for name in _ROUTINE_NUMBERS}
     if not 0 <= numbers["ended"] <= sum(status_counts.values()):
-        raise InvalidRunError(f"{place}['ended']: expected a number up to that of the executions")
+        raise InvalidRunError(f"{place}['ended']: expected at most as many as executions, found {numbers['ended']}")
     return {"status_counts": status_counts, **numbers}
 
 
-def _fields(data: Any, names: tuple[str, ...], place: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise InvalidRunError(f"{place}: expected an object, found {type(data).__name__}")
+def _expect_fields(data: Any, names: tuple[str, ...], place: str) -> None:
+    expect(data, dict, place)
     for name in names:
         if name not in data:
             raise InvalidRunError(f"{place}: no field {name!r}")
-    return data
 
 
 def _whole(value: Any, place: str, least: int = -_LIMIT) -> int:
     if type(value) is not int or not least <= value <= _LIMIT:
-        raise InvalidRunError(f"{place}: expected a whole number" + (" from 0 on" if least == 0 else ""))
+        raise InvalidRunError(f"{place}: expected a whole number{' from 0 on' * (least == 0)}, found {short(value)}")
     return value

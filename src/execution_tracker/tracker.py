@@ -187,13 +187,15 @@ class ExecutionTracker(Recording, Serializable):
             max_depth: For serilux, which passes it on; the depth of payloads is bounded anyway.
 
         Returns:
-            A dict that ``json.dumps`` takes, independent of the tracker: ``_type`` and the four fields.
+            A dict that ``json.dumps`` takes, independent of the tracker: ``_type`` and the four fields. Within a
+            payload that leads back to this tracker, it has no records.
 
         >>> from execution_tracker import ExecutionTracker
         >>> sorted(ExecutionTracker("nightly").serialize())
         ['_type', 'event_flow', 'flow_id', 'performance_metrics', 'routine_executions']
         """
-        return persistence.run_data(self.flow_id, self._snapshot(), self.performance_metrics)
+        with self._written() as run:
+            return persistence.run_data(self.flow_id, run, self.performance_metrics)
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:
         """Take over a run that was serialized, here or by upstream, in place of what was recorded.
@@ -242,7 +244,8 @@ class ExecutionTracker(Recording, Serializable):
         """
         from execution_tracker import files
 
-        files.write_run(path, files.run_text(self.flow_id, self._snapshot(), self.performance_metrics))
+        with self._written() as run:
+            files.write_run(path, files.run_text(self.flow_id, run, self.performance_metrics))
 
     @classmethod
     def load(cls: type[Tracker], path: str | bytes | PathLike[Any]) -> Tracker:
