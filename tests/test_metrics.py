@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import numpy
@@ -129,6 +130,15 @@ def test_times_with_an_offset_among_local_ones_are_taken_as_the_moments_they_are
 
     foreign = lasting_a_second(0.5, timezone(timedelta(hours=3)))
     assert run(lasting_a_second(0), foreign, lasting_a_second(18_000))["peak_concurrency"] == 2
+
+
+@pytest.mark.parametrize("odd", [(math.inf, -math.inf), (math.nan, 1), (Decimal(2), True), (1e308, 1e308), ("x", None)])
+def test_what_is_no_time_costs_no_other_its_time(odd: tuple[Any, Any]) -> None:
+    times = (0.5, *odd, 2)
+    numbers = run(*({**ended(0, 1_000_000), "execution_time": time} for time in times))
+    known = [time for time in times if type(time) in (int, float) and abs(time) < 1e100]
+    assert numbers["total_execution_time"] == sum(known)
+    assert numbers["max_execution_time"] == 2
 
 
 def test_numbers_too_large_to_add_up_cost_no_metrics() -> None:

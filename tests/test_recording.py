@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -232,6 +233,23 @@ def test_an_id_that_refuses_to_be_compared_costs_only_its_own_calls() -> None:
     assert tracker.get_performance_metrics()["completed"] >= 2
 
 
+def test_an_id_whose_hash_changes_costs_no_call() -> None:
+    class Id:
+        number = 1
+
+        def __hash__(self) -> int:
+            return self.number
+
+    tracker, routine_id = ExecutionTracker(), Id()
+    assert tracker.routine_executions == {}
+    execution = tracker.record_routine_start(routine_id)
+    routine_id.number = 2
+    tracker.record_routine_end(routine_id, execution_id=execution)
+    tracker.record_event("a", "e")
+    assert [record["status"] for records in tracker.routine_executions.values() for record in records] == ["completed"]
+    assert len(tracker.serialize()["event_flow"]) == 1
+
+
 @pytest.mark.parametrize("payload", [numpy.arange(3), Hostile("bool", "repr"), 5, "text", object()])
 def test_any_payload_is_recorded(payload: Any) -> None:
     tracker = ExecutionTracker()
@@ -242,56 +260,67 @@ def test_any_payload_is_recorded(payload: Any) -> None:
     assert record["params"] is record["result"] is record["status"] is tracker.event_flow[0]["data"] is payload
 
 
-@pytest.mark.parametrize("is_event", [False, True])
-def test_a_payload_that_ends_the_fold_when_asked_ends_no_later_one_and_is_recorded(is_event: bool) -> None:
-    class Leaving:
-        def __bool__(self) -> bool:
-            raise SystemExit
-
+@pytest.mark.parametrize("empty", [{}, [], "", 0, False, (), numpy.array(0)])
+def test_an_empty_payload_is_an_empty_dict(empty: Any) -> None:
     tracker = ExecutionTracker()
-    payload = Leaving()
-    if is_event:
-        tracker.record_event("a", "asked", None, payload)
-    else:
-        tracker.record_routine_start("a", payload)
-    tracker.record_event("a", "later")
-    with pytest.raises(SystemExit):
-        tracker.get_flow_performance()
-    assert tracker.event_flow[-1]["event_name"] == "later"
-    kept = tracker.event_flow[0]["data"] if is_event else tracker.routine_executions["a"][0]["params"]
-    assert kept is payload
-    tracker._check()
+    tracker.record_routine_start("a", empty)
+    tracker.record_event("a", "e", "b", empty)
+    tracker.record_routine_end("a", result=empty)
+    record = tracker.routine_executions["a"][0]
+    assert record["params"] == tracker.event_flow[0]["data"] == {}
+    assert record["result"] is empty
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("container", [dict, list])
+def test_a_payload_is_empty_or_not_at_the_moment_of_the_call(container: Any, captured: bool) -> None:
+    tracker, payload = ExecutionTracker(capture=(lambda value: value) if captured else None), container()
+    tracker.record_routine_start("a", payload)
+    tracker.record_event("a", "e", "b", payload)
+    payload.update(x=1) if container is dict else payload.append(1)
+    assert tracker.routine_executions["a"][0]["params"] == tracker.event_flow[0]["data"] == {}
+
+
+def test_a_capture_takes_no_time_of_the_execution() -> None:
+    def capture(payload: Any) -> Any:
+        time.sleep(0.2)
+        return payload
+
+    tracker = ExecutionTracker(capture=capture)
+    tracker.record_routine_start("a", {"slow": 1})
+    tracker.record_routine_end("a", result={"slow": 2})
+    assert tracker.routine_executions["a"][0]["execution_time"] < 0.2
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_what_a_payload_records_while_it_is_folded_is_seen_by_who_holds_the_records(live: bool) -> None:
+def test_what_an_id_records_while_it_is_folded_is_seen_by_who_holds_the_records(live: bool) -> None:
     class Recording:
-        def __bool__(self) -> bool:
-            tracker.record_event("payload", "asked", None, Recording() if endless else None)
-            return True
+        def __hash__(self) -> int:
+            tracker.record_event(Recording() if endless else "id", "asked")
+            return 1
 
     tracker = ExecutionTracker()
     endless = False
     events = tracker.event_flow if live else None
-    tracker.record_event("a", "emitted", "b", Recording())
+    tracker.record_event(Recording(), "emitted", "b")
     events = tracker.event_flow if events is None else events
     assert [event["event_name"] for event in events] == ["emitted", "asked"]
     endless = True
-    tracker.record_event("a", "emitted", "b", Recording())
+    tracker.record_event(Recording(), "emitted", "b")
     assert len(events) > 9
     assert len(tracker._log) == 8  # the last of those that would go on for ever
 
 
 def test_a_long_log_is_folded_without_the_garbage_collector() -> None:
     class Looking:
-        def __bool__(self) -> bool:
+        def __hash__(self) -> int:
             looked.append(gc.isenabled())
-            return True
+            return 1
 
     looked: list[bool] = []
     for calls in (1, 5_000):
         tracker = ExecutionTracker()
-        tracker.record_event("a", "looked", None, Looking())
+        tracker.record_event(Looking(), "looked")
         for _ in range(calls):
             tracker.record_event("a", "e")
         tracker.get_flow_performance()

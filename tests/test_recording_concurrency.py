@@ -235,11 +235,11 @@ def test_a_recorder_waits_for_the_fold_that_has_taken_its_call(monkeypatch: pyte
         assert may_fold[name].wait(LONG_S)
         fold_now()
 
-    class Payload:
-        def __bool__(self) -> bool:
+    class Slow:
+        def __hash__(self) -> int:
             folding.set()
             has_returned.wait(0.5)  # not for ever, since the recorder is to wait for this
-            return True
+            return 1
 
     def record() -> None:
         tracker.record_routine_start("a")
@@ -247,7 +247,7 @@ def test_a_recorder_waits_for_the_fold_that_has_taken_its_call(monkeypatch: pyte
         has_returned.set()
 
     monkeypatch.setattr(tracker, "_fold_now", stop_and_fold)
-    folder = threading.Thread(target=tracker.record_event, args=("b", "c", None, Payload()), name="folder")
+    folder = threading.Thread(target=tracker.record_event, args=(Slow(), "c"), name="folder")
     recorder = threading.Thread(target=record, name="recorder")
     folder.start()
     assert appended["folder"].wait(LONG_S)
@@ -448,17 +448,17 @@ def test_readers_find_room_for_finalizers_that_record_new_routines() -> None:
 
 @contextmanager
 def hanging_in_a_fold(tracker: ExecutionTracker, wait: Callable[[], Any]) -> Iterator[None]:
-    """Have another thread hang in the middle of a fold, where it asks a payload whether it is empty."""
+    """Have another thread hang in the middle of a fold, where it asks an id for its hash."""
     inside = threading.Event()
 
-    class Payload:
-        def __bool__(self) -> bool:
+    class Hanging:
+        def __hash__(self) -> int:
             inside.set()
             wait()
-            return True
+            return 1
 
     assert tracker.event_flow == []
-    thread = threading.Thread(target=tracker.record_event, args=("a", "hangs", None, Payload()))
+    thread = threading.Thread(target=tracker.record_event, args=(Hanging(), "hangs"))
     thread.start()
     assert inside.wait(LONG_S)
     yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import time
 import weakref
 from typing import Any
 
@@ -203,6 +204,34 @@ def test_a_dropped_execution_keeps_nothing_alive() -> None:
     record_some(tracker, 1)
     assert len(tracker.routine_executions["a"]) == 1
     assert gone() is None
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_an_end_with_the_id_of_a_dropped_execution_closes_no_other(assigned: bool) -> None:
+    tracker = ExecutionTracker(max_records=1)
+    dropped = tracker.record_routine_start("a")
+    tracker.record_routine_end("a")
+    record_some(tracker, 1)
+    still_open = tracker.record_routine_start("a")
+    assert len(tracker.routine_executions["a"]) == 2
+    if assigned:
+        tracker.routine_executions = dict(tracker.routine_executions)
+    tracker.record_routine_end("a", "late", execution_id=dropped)
+    numbers = tracker.get_performance_metrics()
+    assert (numbers["running"], numbers["unmatched_ends"]) == (1, 1)
+    tracker.record_routine_end("a", execution_id=still_open)
+    assert tracker.routine_executions["a"][-1]["status"] == "completed"
+    tracker._check()
+
+
+def test_assigned_records_leave_the_span_of_the_dropped_ones() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    for _ in range(3):
+        record_some(tracker, 1)
+        time.sleep(0.01)
+    before = tracker.get_performance_metrics()
+    tracker.routine_executions = dict(tracker.routine_executions)
+    assert tracker.get_performance_metrics()["wall_time"] == before["wall_time"] > 0.02
 
 
 def test_dropping_a_record_from_a_file_takes_no_id_from_another() -> None:

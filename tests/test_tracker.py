@@ -7,6 +7,7 @@ import inspect
 import json
 import pickle
 import threading
+from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -246,3 +247,8 @@ def test_a_read_ends_though_a_thread_records_without_a_pause() -> None:
 def test_a_setting_that_would_fail_at_the_first_record_is_refused_at_once(setting: str, value: object) -> None:
     with pytest.raises(TypeError, match=rf"^{setting}: expected .*; found "):
         ExecutionTracker(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_a_time_zone_that_does_not_tell_its_offset_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match=r"^tz: expected a time zone that tells its offset; found "):
+        ExecutionTracker(tz=tzinfo())

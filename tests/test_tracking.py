@@ -350,8 +350,10 @@ def test_instances_and_partials_are_of_the_kind_of_what_they_call() -> None:
 
     assert asyncio.run(tracker.tracked()(Fetch())("a")) == "a"
     assert asyncio.run(tracker.tracked()(functools.partial(fetch, timeout=3))("b")) == "b"
-    assert ends_of(tracker) == [("Fetch", "completed", "a", None), ("fetch", "completed", "b", None)]
-    assert [record["params"] for record in all_records(tracker)] == [{"url": "a"}, {"url": "b"}]
+    assert asyncio.run(tracker.tracked("both")(functools.partial(Fetch(), "c"))()) == "c"
+    ends = [("Fetch", "completed", "a", None), ("fetch", "completed", "b", None), ("both", "completed", "c", None)]
+    assert ends_of(tracker) == ends
+    assert [record["params"] for record in all_records(tracker)] == [{"url": "a"}, {"url": "b"}, {}]
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def run_text(flow_id: Any, run: Snapshot, performance_metrics: Any) -> Iterator[
     names = names_of(run)
     yield f'{{"_type": "{TYPE_NAME}", "flow_id": {_encode(json_safe(flow_id))}, "routine_executions": {{'
     separator = ""
-    for routine_id, records in run.executions.items():
-        yield f"{separator}{_encode(names[routine_id])}: ["
+    for name, records in zip(names.values(), run.executions.values()):  # noqa: B905 - dropped routines follow
+        yield f"{separator}{_encode(name)}: ["
         yield from _list_text(records)
         yield "]"
         separator = ", "

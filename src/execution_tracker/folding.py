@@ -67,7 +67,6 @@ class Fold:
         self._may_overlap = False  # until two executions are open at once, or records come from outside
         self._entries: Iterator[tuple[Any, ...]] = iter(())
         self._entry: Any = None
-        self._asked: Any = None  # the payload that is being asked whether it is empty
 
     def fold(self, log: list[Any]) -> None:
         """Fold what an interrupted fold left behind, and then every entry that is in the log now, oldest first."""
@@ -123,7 +122,7 @@ class Fold:
             "source_routine_id": source_routine_id if type(source_routine_id) is str else hashable(source_routine_id),
             "event_name": event_name,
             "target_routine_id": target_routine_id if type(target_routine_id) is str else hashable(target_routine_id),
-            "data": {} if data is None else self._or_empty(data),
+            "data": {} if data is None else data,
         }
         events = self.events
         # commit
@@ -137,7 +136,7 @@ class Fold:
         record = {
             "routine_id": routine_id,
             "start_time": self.clock.text(wall_ns),
-            "params": {} if params is None else self._or_empty(params),
+            "params": {} if params is None else params,
             "status": "running",
         }
         records = self.executions.get(routine_id)
@@ -174,11 +173,13 @@ class Fold:
         by_owner = None
         if opened is not None:
             record, routine_id, owner, start_ns, mono_start_ns = opened
-            open_, open_of_routine, ended = pairing.open, pairing.open_of_routine[routine_id], pairing.ended
+            open_, ended = pairing.open, pairing.ended
+            # It is not there if the hash of the id has changed meanwhile.
+            open_of_routine = pairing.open_of_routine.get(routine_id) or {execution_id: opened}
             if pairing.open_of_owner:
                 by_owner = pairing.open_of_owner.pop(routine_id, None)
         else:
-            latest = pairing.ended.get(execution_id) or self._latest_record(routine_id)
+            latest = pairing.ended.get(execution_id) if execution_id else self._latest_record(routine_id)
             if latest is None:
                 # commit
                 self.unmatched_ends += 1
@@ -222,21 +223,6 @@ class Fold:
                 del by_owner[id(owner)]
             pairing.open_of_owner[routine_id] = by_owner
 
-    def _or_empty(self, payload: Any) -> Any:
-        """Return the payload, ``{}`` for an empty one."""
-        if type(payload) is dict:  # cannot raise, so what is raised here comes out of a signal handler
-            return payload or {}
-        if payload is self._asked:  # its answer ended an earlier fold, and would end each later one
-            self._asked = None
-            return payload
-        self._asked = payload
-        try:
-            kept = payload or {}
-        except Exception:  # an array has no truth value
-            kept = payload
-        self._asked = None
-        return kept
-
     def _latest_record(self, routine_id: Any) -> Record | None:
         """Return the record that an end updates when nothing is open: rule 4, or None for rule 5."""
         records = self.executions.get(routine_id)
@@ -257,11 +243,13 @@ class Fold:
                     first_ns, last_ns = dropped.first_start_ns, dropped.last_end_ns
                     if self._from_outside:  # the span of what was recorded here is known
                         first_ns, last_ns = span_with((first_ns, last_ns), ended)
+                    gone_until = max([self.pairing.gone_until, *(self._id_of.get(id(record), 0) for record in ended)])
                     cut = slice(length)
                     # commit
                     dropped.routines[routine_id] = numbers  # first, as it may call an id's __eq__
                     dropped.first_start_ns = first_ns
                     dropped.last_end_ns = last_ns
+                    self.pairing.gone_until = gone_until
                     records[cut] = still_open
                     for record in ended:
                         self.pairing.ended.pop(self._id_of.pop(id(record), 0), None)
@@ -287,6 +275,8 @@ class Fold:
         """Hold these containers, which may come from outside, from now on; None keeps what is there."""
         pairing = self.pairing if executions is None else self.pairing.adopt(executions, next_id)
         grown: dict[Any, None] = dict.fromkeys(executions or ())
+        if executions is not None and self.dropped.routines:
+            self.dropped.widen((self._first_start_ns or None, self._last_end_ns or None))
         # commit
         self.pairing = pairing
         if executions is not None:

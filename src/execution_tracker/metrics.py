@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import json_safe
-from execution_tracker.plain import are_plain_keys
+from execution_tracker.plain import are_all, are_plain_keys
 from execution_tracker.retention import LONGEST_S, DroppedRoutine, Span, is_time, wider
 from execution_tracker.timestamps import SECOND_NS, to_ns
 
@@ -150,13 +150,11 @@ def _status_counts(records: list[Record]) -> Counter[Any]:
 def _execution_times(records: list[Record]) -> list[float]:
     """Return the execution times of the records that ended, in seconds, ascending."""
     times = [time for record in records if (time := record.get("execution_time")) is not None]
-    try:
+    if are_all(float, times) and isfinite(sum(times)):
         times.sort()
-        if not times or (isfinite(fsum(times)) and max(-times[0], times[-1]) < LONGEST_S):
+        if not times or max(-times[0], times[-1]) < LONGEST_S:
             return times
-    except (TypeError, OverflowError):
-        pass
-    # Edited by hand: what is no number is left out.
+    # From elsewhere, or edited by hand: what is no number is left out.
     return sorted(filter(is_time, times))
 
 

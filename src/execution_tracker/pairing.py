@@ -20,7 +20,7 @@ OpenExecution = tuple[Record, Any, object, "int | None", "int | None"]
 class Pairing:
     """The executions that an end can close.
 
-    ``recording`` changes these dicts itself, since a change must not be interrupted, and keeps them in step:
+    ``folding`` changes these dicts itself, since a change must not be interrupted, and keeps them in step:
 
     - ``open``: the open executions by id;
     - ``open_of_routine``: the same by routine, latest last;
@@ -28,6 +28,8 @@ class Pairing:
       execution keeps its owner, no other object can have that ``id`` meanwhile. A routine is taken out while it
       changes, and if that is interrupted it is built anew when it is needed;
     - ``ended``: the records of ended executions by id.
+
+    Of the ids up to ``gone_until``, those in neither ``open`` nor ``ended`` are of records that were dropped.
     """
 
     def __init__(self) -> None:
@@ -35,17 +37,20 @@ class Pairing:
         self.open_of_routine: dict[Any, dict[int, OpenExecution]] = {}
         self.open_of_owner: dict[Any, dict[int, dict[int, OpenExecution]]] = {}
         self.ended: dict[int, Record] = {}
+        self.gone_until = 0
 
     def closed_by(self, given_id: object, routine_id: Any, owner: object) -> int:
-        """Return the id of the execution that an end closes, 0 where no execution with an id is meant.
+        """Return the id of the execution that an end closes or updates, 0 where no execution with an id is meant.
 
         Args:
             given_id: The ``execution_id`` of the end.
             routine_id: The routine that ends.
             owner: The task or thread that ends it.
         """
-        # 1. The execution with the id that was given, open or not.
-        if type(given_id) is int and (given_id in self.open or given_id in self.ended):
+        # 1. The execution with the id that was given, open or not, or dropped: then it must not close another.
+        if type(given_id) is int and (
+            given_id in self.open or given_id in self.ended or 0 < given_id <= self.gone_until
+        ):
             return given_id
         open_of_routine = self.open_of_routine.get(routine_id)
         if open_of_routine:
@@ -77,6 +82,7 @@ class Pairing:
         known_open = {id(opened[0]): (execution_id, opened) for execution_id, opened in self.open.items()}
         known_ended = {id(record): execution_id for execution_id, record in self.ended.items()}
         adopted = Pairing()
+        adopted.gone_until = self.gone_until
         seen: set[int] = set()
         # Copies, since others may record by hand into containers that they hold.
         for routine_id, records in dict.copy(executions).items():

@@ -41,8 +41,8 @@ def _run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str
         "_type": TYPE_NAME,
         "flow_id": json_safe(flow_id),
         "routine_executions": {
-            names[routine_id]: [*chain.from_iterable(safe_chunks(records))]
-            for routine_id, records in run.executions.items()
+            name: [*chain.from_iterable(safe_chunks(records))]
+            for name, records in zip(names.values(), run.executions.values())  # noqa: B905 - dropped routines follow
         },
         "event_flow": [*chain.from_iterable(safe_chunks(run.events))],
         "performance_metrics": safe_metrics(run, performance_metrics, names),

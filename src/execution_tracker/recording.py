@@ -22,7 +22,7 @@ from execution_tracker.errors import InvalidRunError
 from execution_tracker.folding import ENTRY_WIDTH, EVENT, START, Fold, Snapshot
 from execution_tracker.owners import this_thread
 from execution_tracker.pairing import Record
-from execution_tracker.payloads import asking, json_safe, snapshot
+from execution_tracker.payloads import asking, json_safe
 from execution_tracker.plain import are_all
 from execution_tracker.retention import Dropped
 
@@ -56,7 +56,6 @@ class Recording:
     def __init__(
         self, capture: Callable[[Any], Any] | None = None, max_records: int | None = None, tz: tzinfo | None = None
     ) -> None:
-        _check_settings(capture, max_records, tz)
         self._log: list[Any] = []
         self._next_id = count(1).__next__
         self._capture = capture
@@ -79,7 +78,8 @@ class Recording:
         Returns:
             The id of this execution, for ``record_routine_end(…, execution_id=…)``. Ids count from 1.
 
-        Never raises, and takes no lock while nobody holds the records: well under a microsecond.
+        Never raises. Well under a microsecond, without a lock, unless somebody holds the records or ``max_records``
+        bounds them: then recorders fold, and a call takes a few microseconds.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker("nightly")
@@ -88,8 +88,8 @@ class Recording:
         >>> tracker.routine_executions["parse"][0]["status"]
         'completed'
         """
-        if params is not None and self._capture is not None:
-            params = self._captured(params)
+        if params is not None and (type(params) is not dict or not params or self._capture is not None):
+            params = self._kept(params)
         execution_id = self._next_id()
         owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
         self._log.extend((START, routine_id, params, None, execution_id, owner, time_ns(), perf_counter_ns()))
@@ -117,7 +117,8 @@ class Recording:
             status: How it ended; ``"completed"`` and ``"failed"`` are counted by the metrics.
             result: What it gave, kept by reference; left out of the record if None.
             error: What went wrong, as a text; left out of the record if None.
-            execution_id: What :meth:`record_routine_start` returned. An unknown one is ignored.
+            execution_id: What :meth:`record_routine_start` returned. An unknown one is as good as none; one of an
+                execution that was dropped is counted as an unmatched end.
 
         Never raises; as cheap as :meth:`record_routine_start`.
 
@@ -128,10 +129,11 @@ class Recording:
         >>> tracker.routine_executions["load"][0]["error"]
         'no such file'
         """
+        wall_ns, mono_ns = time_ns(), perf_counter_ns()  # first: a capture is no part of the execution
         if result is not None and self._capture is not None:
             result = self._captured(result)
         owner = this_thread.owner if owners.running_loop() is None else owners.running_task_or_thread()
-        self._log.extend((status, routine_id, result, error, execution_id, owner, time_ns(), perf_counter_ns()))
+        self._log.extend((status, routine_id, result, error, execution_id, owner, wall_ns, mono_ns))
         if self._eager:
             self._fold_now()
 
@@ -154,8 +156,8 @@ class Recording:
         >>> tracker.event_flow[0]["data"]
         {'words': 120}
         """
-        if data is not None and self._capture is not None:
-            data = self._captured(data)
+        if data is not None and (type(data) is not dict or not data or self._capture is not None):
+            data = self._kept(data)
         self._log.extend((EVENT, source_routine_id, event_name, target_routine_id, data, None, time_ns(), None))
         if self._eager:
             self._fold_now()
@@ -173,7 +175,7 @@ class Recording:
             start_ns: When it started, in nanoseconds since the epoch.
             elapsed_ns: How long it took, in nanoseconds.
         """
-        if params is not None and self._capture is not None:
+        if self._capture is not None:
             params = self._captured(params)
         execution_id = self._next_id()
         self._fold.expect_overlap()  # on the wall clock, whatever stands next to it in the log
@@ -182,6 +184,15 @@ class Recording:
         self._log.extend(start + end)  # at once: no end without an id can come between and close this execution
         if self._eager:
             self._fold_now()
+
+    def _kept(self, payload: Any) -> Any:
+        """Return what is kept of params or data: None if they are empty now, though they may be filled later."""
+        if self._capture is not None:
+            payload = self._captured(payload)
+        try:
+            return payload or None
+        except Exception:  # an array has no truth value
+            return payload
 
     def _captured(self, payload: Any) -> Any:
         """Return what ``capture`` makes of a payload, or a text that says why it failed."""
@@ -290,23 +301,24 @@ class Recording:
         lock = self._lock
         if lock._is_owned():  # a finalizer or a signal handler in the middle of a fold, which goes on afterwards
             return
-        try:
-            # Even if the log is empty: another thread may have taken the entry and not folded it yet. And again: a
-            # finalizer may have recorded during the fold, or another thread have lost its patience. But not for ever,
-            # as there may be payloads whose own code records whenever it is asked something.
-            for _ in range(_FOLDS):
+        # Even if the log is empty: another thread may have taken the entry and not folded it yet. And again: a
+        # finalizer may have recorded during the fold, or another thread have lost its patience. But not for ever,
+        # as there may be ids whose own code records whenever it is asked something.
+        for _ in range(_FOLDS):
+            try:
                 if not lock.acquire(timeout=_PATIENCE_S):
                     return
                 self._fold_log()
-                lock.release()
-                if not self._log:
-                    return
-        except (RecursionError, MemoryError):
-            pass  # the entry waits in the log for a caller with more room
-        finally:
-            # A signal handler may raise as soon as the lock is acquired, before anything could be remembered of it.
-            if lock._is_owned():
-                lock.release()
+            except (RecursionError, MemoryError):
+                return  # the entry waits in the log for a caller with more room
+            finally:
+                # A signal handler may raise as soon as the lock is acquired, before anything could be remembered of it.
+                try:  # noqa: SIM105 - another handler may come in where suppress() is called
+                    lock.release()
+                except RuntimeError:  # it was not acquired
+                    pass
+            if not self._log:
+                return
 
     def _fold_log(self) -> None:
         """Fold every entry of the log, unless this thread is doing that already. The lock must be held.
@@ -359,19 +371,6 @@ class Recording:
         assert self._folding_since == -1
         assert len(self._log) % ENTRY_WIDTH == 0
         self._fold.check()
-
-
-def _check_settings(capture: object, max_records: object, tz: object) -> None:
-    """Refuse now what would otherwise fail at the first record."""
-    if capture is snapshot or not (capture is None or callable(capture)):
-        raise TypeError(f"capture: expected a function of one payload, such as snapshot() gives; found {capture!r}")
-    if max_records is not None and (not isinstance(max_records, int) or max_records < 0):
-        raise ValueError(f"max_records: expected a whole number from 0 on, or None for all; found {max_records!r}")
-    if tz is not None:
-        from datetime import tzinfo  # only for those who have one
-
-        if not isinstance(tz, tzinfo):
-            raise TypeError(f"tz: expected a time zone, such as datetime.timezone.utc or a ZoneInfo; found {tz!r}")
 
 
 def _dicts(records: list[Any]) -> list[Record]:

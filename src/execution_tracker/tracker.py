@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from serilux import Serializable
 
 from execution_tracker import metrics, persistence, tracking
 from execution_tracker.pairing import hashable
+from execution_tracker.payloads import snapshot
 from execution_tracker.recording import Recording
 from execution_tracker.registration import register
+from execution_tracker.timestamps import ClockFace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +39,7 @@ class ExecutionTracker(Recording, Serializable):
 
     Raises:
         TypeError: ``capture`` is no function of one payload, or ``tz`` no time zone.
-        ValueError: ``max_records`` is negative or no number.
+        ValueError: ``max_records`` is negative or no number, or ``tz`` does not tell its offset.
 
     Any number of threads and asyncio tasks may record while others read. Recording appends to a log; the records are
     made when somebody looks at them.
@@ -60,6 +63,7 @@ class ExecutionTracker(Recording, Serializable):
         max_records: int | None = None,
         tz: tzinfo | None = None,
     ) -> None:
+        _check_settings(capture, max_records, tz)
         Serializable.__init__(self)
         Recording.__init__(self, capture, max_records, tz)
         self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
@@ -290,3 +294,20 @@ class ExecutionTracker(Recording, Serializable):
             return notebook.html_text(self)
         except Exception:
             return None  # the notebook shows the repr
+
+
+def _check_settings(capture: object, max_records: object, tz: object) -> None:
+    """Refuse now what would otherwise fail at the first record."""
+    if capture is snapshot or not (capture is None or callable(capture)):
+        raise TypeError(f"capture: expected a function of one payload, such as snapshot() gives; found {capture!r}")
+    if max_records is not None and (not isinstance(max_records, int) or max_records < 0):
+        raise ValueError(f"max_records: expected a whole number from 0 on, or None for all; found {max_records!r}")
+    if tz is not None:
+        from datetime import tzinfo  # only for those who have one
+
+        if not isinstance(tz, tzinfo):
+            raise TypeError(f"tz: expected a time zone, such as datetime.timezone.utc or a ZoneInfo; found {tz!r}")
+        try:
+            ClockFace(tz).text(time_ns())
+        except Exception as error:
+            raise ValueError(f"tz: expected a time zone that tells its offset; found {tz!r}") from error

@@ -129,22 +129,29 @@ def tracked(tracker: Recording, func: Any, routine_id: Any) -> Any:
             except StopAsyncIteration:
                 pass
 
+    inner = _unwrapped(func)
     for is_kind, wrapper in (
         (inspect.iscoroutinefunction, coroutine_function),
         (inspect.isgeneratorfunction, generator_function),
         (inspect.isasyncgenfunction, async_generator_function),
     ):
-        if is_kind(func) or is_kind(func.__call__):  # an instance is of the kind of its method
+        if is_kind(inner) or is_kind(inner.__call__):  # an instance is of the kind of its method
             return wrapper
     return function
 
 
 def _name_of(func: Any) -> str:
     """Return the name that a reader of the run knows a function by: ``parse``, or ``Parser.parse`` for a method."""
-    while isinstance(func, partial):
-        func = func.func
+    func = _unwrapped(func)
     name = getattr(func, "__qualname__", None) or type(func).__qualname__
     return str(name).rpartition("<locals>.")[2]  # where it was defined says nothing to him
+
+
+def _unwrapped(func: Any) -> Any:
+    """Return what a partial calls, other things as they are."""
+    while isinstance(func, partial):
+        func = func.func
+    return func
 
 
 def _namer(func: Any) -> Namer:
