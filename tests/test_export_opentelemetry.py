@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +27,13 @@ try:
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider, sampling
+    from opentelemetry.sdk.trace import (
+        ReadableSpan,
+        SpanProcessor,
+        SynchronousMultiSpanProcessor,
+        TracerProvider,
+        sampling,
+    )
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 except ImportError as missing:
@@ -151,6 +158,13 @@ def test_a_failed_execution_has_the_status_error_its_message_and_its_type(error:
     assert span.attributes["error.type"] == kind
     assert attributes(span).get("error") == message
     assert completed.status.status_code is trace.StatusCode.UNSET
+
+
+def test_a_long_text_says_how_much_of_it_is_missing() -> None:
+    failed = execution("a", 0, 20) | {"status": "failed", "error": "ValueError: " + "m" * 1000}
+    _, (span,) = exported(run([failed], [event("a", 1, "t" * 1000)]))
+    assert span.status.description == attributes(span)["error"] == "ValueError: " + "m" * 188 + "… (+812 characters)"
+    assert attributes(span.events[0])["target_routine_id"] == "t" * 200 + "… (+800 characters)"
 
 
 def test_events_are_span_events_of_the_execution_that_emitted_them_else_of_the_root() -> None:
@@ -368,6 +382,45 @@ def test_spans_are_flushed_before_a_queue_of_the_usual_size_is_full() -> None:
     assert waiting == 0
 
 
+class Wrapper(trace.TracerProvider):
+    """A provider as the API asks for it: it gives tracers, and can do nothing else."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self.provider = provider
+
+    def get_tracer(self, *args: Any, **options: Any) -> trace.Tracer:
+        return self.provider.get_tracer(*args, **options)
+
+
+def plain(provider: TracerProvider) -> Any:
+    return provider
+
+
+def test_none_is_lost_behind_a_provider_that_cannot_flush() -> None:
+    class Slow(InMemorySpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            time.sleep(0.02)
+            return super().export(spans)
+
+    memory = Slow()
+    assert export_spans(recorded(5000), Wrapper(provider_with(BatchSpanProcessor(memory)))) == 5001
+    assert len(memory.get_finished_spans()) == 5001
+
+
+def test_what_ends_while_it_is_exported_ends_with_the_run() -> None:
+    tracker, memory = ExecutionTracker("live"), InMemorySpanExporter()
+    execution = tracker.record_routine_start("a")
+    assert len(tracker.routine_executions) == 1
+
+    class Ending(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            tracker.record_routine_end("a", execution_id=execution)
+
+    export_spans(tracker, provider_with(Ending(), SimpleSpanProcessor(memory)))
+    child, root = memory.get_finished_spans()
+    assert child.end_time == root.end_time
+
+
 # --- providers that cannot, or will not ---
 
 
@@ -379,13 +432,21 @@ def test_a_provider_that_does_nothing_takes_nothing() -> None:
     assert export_spans(recorded(9), trace.NoOpTracerProvider()) == 0
 
 
+def within_another(processor: SpanProcessor) -> SpanProcessor:
+    several = SynchronousMultiSpanProcessor()
+    several.add_span_processor(processor)
+    return several
+
+
+@pytest.mark.parametrize("wrapped", [plain, Wrapper])
+@pytest.mark.parametrize("nested", [plain, within_another])
 @pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
-def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing(processor: Any) -> None:
+def test_a_provider_that_is_shut_down_is_an_error_and_gets_nothing(processor: Any, nested: Any, wrapped: Any) -> None:
     memory = InMemorySpanExporter()
-    provider = provider_with(processor(memory))
+    provider = provider_with(nested(processor(memory)))
     provider.shutdown()
     with pytest.raises(TrackerError, match=r"shut down|failed"):  # in the words of the processor or the exporter
-        export_spans(recorded(9), provider)
+        export_spans(recorded(9), wrapped(provider))
     assert memory.get_finished_spans() == ()
 
 
@@ -418,19 +479,21 @@ class Failing(SpanExporter):
         return SpanExportResult.FAILURE
 
 
+@pytest.mark.parametrize("wrapped", [plain, Wrapper])
+@pytest.mark.parametrize("nested", [plain, within_another])
 @pytest.mark.parametrize("processor", [BatchSpanProcessor, SimpleSpanProcessor])
 @pytest.mark.parametrize("takes", [0, 2])
 @pytest.mark.parametrize(
     ("error", "told"), [(OSError("no network"), "OSError: no network"), (None, "it did not deliver the spans")]
 )
 def test_an_exporter_that_fails_is_an_error_at_once_and_leaves_it_as_it_was(
-    processor: Any, takes: int, error: Any, told: str
+    processor: Any, takes: int, error: Any, told: str, nested: Any, wrapped: Any
 ) -> None:
     exporter, tracker = Failing(takes, error), recorded(1500)
     attributes, before = set(vars(exporter)), tracker.serialize()
-    provider = provider_with(processor(exporter))
+    provider = provider_with(nested(processor(exporter)))
     with pytest.raises(TrackerError, match=f"the exporter of the tracer provider failed: {told}"):
-        export_spans(tracker, provider)
+        export_spans(tracker, wrapped(provider))
     assert len(exporter.batches) == takes + 1
     assert set(vars(exporter)) == attributes
     assert tracker.serialize() == before

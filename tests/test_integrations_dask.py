@@ -568,6 +568,11 @@ def test_an_asynchronous_client_is_tracked_too(tracker):
     assert [record["status"] for record in all_records(tracker)] == ["completed", "completed"]
 
 
+def test_what_is_no_tracker_is_refused_before_anything_runs():
+    with pytest.raises(TrackerError, match="expected an ExecutionTracker; found NoneType"):
+        track_cluster(None, None)
+
+
 def test_without_distributed_the_error_says_how_to_install_it(tracker, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(TrackerError, match=r"pip install 'execution-tracker\[dask\]'"):

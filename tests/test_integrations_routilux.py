@@ -716,3 +716,17 @@ def test_a_flow_that_cannot_be_instrumented_stays_as_it_was(made_up_engine, monk
     with pytest.raises(TrackerError, match="cannot be instrumented: no more of these"):
         instrument(flow)
     assert type(flow) is routilux.Flow
+
+
+def test_a_flow_that_is_instrumented_stays_so_where_a_new_routine_cannot_be(made_up_engine, monkeypatch):
+    made_up_engine(**MINIMAL_ENGINE)
+    import routilux
+
+    flow = routilux.Flow()
+    tracker = instrument(flow)
+    flow.routines["later"] = routilux.Routine()
+    monkeypatch.setattr(routilux, "refuses", True)
+    with pytest.raises(TrackerError, match="cannot be instrumented: no more of these"):
+        instrument(flow)
+    assert type(flow) is not routilux.Flow
+    assert flow.execution_tracker is tracker

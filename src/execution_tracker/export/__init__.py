@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from execution_tracker.payloads import snapshot
+from execution_tracker.payloads import as_key, snapshot
 
 bounded = snapshot()
 
@@ -18,5 +17,4 @@ def filled(record: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def text(value: object) -> str:
     """Return a bounded text for an id or a name of any type, an empty one for None."""
-    safe = bounded(value)
-    return safe if isinstance(safe, str) else "" if safe is None else json.dumps(safe, ensure_ascii=False)
+    return "" if value is None else as_key(bounded(value))

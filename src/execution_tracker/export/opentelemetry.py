@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from execution_tracker.analysis import timeline_of
 from execution_tracker.errors import TrackerError
 from execution_tracker.export import filled, text
-from execution_tracker.payloads import json_safe
+from execution_tracker.payloads import as_key, json_safe
 from execution_tracker.persistence import names_of
 from execution_tracker.tracking import error_text
 
@@ -59,8 +59,8 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
     last. An execution's span is named by its routine and has its exact times; one that still runs ends with the run
     and has the status ``running`` in its attributes. One that failed has the status ERROR with its message. Events are
     span events of the execution that emitted them, else of the root, and a link leads from each execution to every
-    execution that fed it. Attributes begin with ``execution_tracker.``; params, result and data are JSON texts,
-    shortened as by :func:`~execution_tracker.snapshot`.
+    execution that fed it. Attributes begin with ``execution_tracker.``; params, result and data are JSON texts.
+    These and all texts are shortened as by :func:`~execution_tracker.snapshot`.
 
     Spans are given in the order of their starts, the root last, and flushed as they come, so that no processor has
     to hold more than 512. OpenTelemetry keeps 128 events and links of a span, unless its limits are set otherwise.
@@ -88,14 +88,18 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
         raise TrackerError("there is no tracer provider; pass one, or set one with opentelemetry.trace")
     run, flow_id, taken = tracker._snapshot(), text(tracker.flow_id), 0
     try:
-        _flush(provider)  # what waits there from others
-        with _exporters_failures(provider) as failures:
-            for number, is_recording in enumerate(_spans(provider.get_tracer("execution_tracker"), flow_id, run), 1):
+        tracer = provider.get_tracer("execution_tracker")
+        # The SDK's tracer knows its processor, also behind a provider that wraps the SDK's and has no force_flush.
+        processor = getattr(tracer, "span_processor", None)
+        flushed = provider if hasattr(provider, "force_flush") else processor
+        _flush(flushed)  # what waits there from others
+        with _exporters_failures(processor) as failures:
+            for number, is_recording in enumerate(_spans(tracer, flow_id, run), 1):
                 taken += is_recording
                 if number % _FLUSH_EVERY == 0:
-                    _flush(provider)
+                    _flush(flushed)
                 _check(failures)
-            _flush(provider)
+            _flush(flushed)
             _check(failures)
     except TrackerError:
         raise
@@ -110,8 +114,17 @@ def _flush(provider: Any) -> None:
         raise TrackerError(_NOT_TAKEN)
 
 
+def _leaves(processor: Any) -> Iterator[Any]:
+    """Yield the processors that a processor of several is made of, itself if it is one."""
+    parts = getattr(processor, "_span_processors", None)
+    if parts is None:
+        yield processor
+    for part in parts or ():
+        yield from _leaves(part)
+
+
 @contextmanager
-def _exporters_failures(provider: Any) -> Iterator[list[str]]:
+def _exporters_failures(processor: Any) -> Iterator[list[str]]:
     """Collect what the exporters of a provider fail with meanwhile.
 
     The SDK logs an error of an exporter, and forgets that it returned a failure: the spans are gone, and nobody can ask
@@ -119,7 +132,7 @@ def _exporters_failures(provider: Any) -> Iterator[list[str]]:
     """
     failures: list[str] = []
     noted: list[dict[str, Any]] = []
-    processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
+    processors = list(_leaves(processor))
     if any(getattr(processor, name, None) is True for processor in processors for name in _SHUT_DOWN):
         raise TrackerError(_NOT_TAKEN)
     for processor in processors:
@@ -162,7 +175,8 @@ def _spans(tracer: Tracer, flow_id: str, run: Snapshot) -> Iterator[bool]:
     executions, emissions = timeline_of(run)
     names = names_of(run)
     emitted, fed = _by(emissions, "source"), _by(emissions, "fed")
-    first_ns, last_ns = _extent(executions, emissions)
+    ends = list(map(_end_of, executions))  # read once, since what runs may end meanwhile
+    first_ns, last_ns = _extent(executions, ends, emissions)
     # A context of its own: whatever span is current where this is called has no part in the run.
     root = tracer.start_span(
         flow_id or "run", Context(), attributes=_run_facts(flow_id, run), start_time=_time(first_ns)
@@ -170,17 +184,18 @@ def _spans(tracer: Tracer, flow_id: str, run: Snapshot) -> Iterator[bool]:
     within = set_span_in_context(root, Context())
     _add_events(root, emitted.get(None, ()))
     contexts: list[SpanContext] = []
-    for start_ns, group in groupby(executions, attrgetter("start_ns")):
+    for _, group in groupby(executions, attrgetter("start_ns")):
         # Within one tick of the clock executions may have fed each other in any order: each must be there to be linked.
-        begun = [(execution, _begun(tracer, names[execution.routine_id], execution, within)) for execution in group]
+        begun = [_begun(tracer, names[execution.routine_id], execution, within) for execution in group]
         first = len(contexts)
-        contexts += (span.get_span_context() for _, span in begun)
-        for position, (execution, span) in enumerate(begun, first):
+        contexts += (span.get_span_context() for span in begun)
+        for position, span in enumerate(begun, first):
             for emission in fed.get(position, ()):
                 if emission.source is not None:
                     span.add_link(contexts[emission.source], _attributes(filled(emission.event, "event_name")))
             _add_events(span, emitted.get(position, ()))
-            yield _ended(span, last_ns if execution.elapsed_ns is None else start_ns + execution.elapsed_ns)
+            end_ns = ends[position]
+            yield _ended(span, last_ns if end_ns is None else end_ns)
     yield _ended(root, last_ns)
 
 
@@ -192,11 +207,16 @@ def _by(emissions: list[Emission], end: str) -> dict[int | None, list[Emission]]
     return found
 
 
-def _extent(executions: list[Execution], emissions: list[Emission]) -> tuple[int, int]:
+def _end_of(execution: Execution) -> int | None:
+    elapsed_ns = execution.elapsed_ns
+    return None if elapsed_ns is None else execution.start_ns + elapsed_ns
+
+
+def _extent(executions: list[Execution], ends: list[int | None], emissions: list[Emission]) -> tuple[int, int]:
     """Return the first and the last moment of a run; now, if it has none."""
     moments = [emission.at_ns for emission in emissions]
     moments += (execution.start_ns for execution in executions)
-    moments += (each.start_ns + each.elapsed_ns for each in executions if each.elapsed_ns is not None)
+    moments += (end_ns for end_ns in ends if end_ns is not None)
     return (min(moments), max(moments)) if moments else (time_ns(),) * 2
 
 
@@ -204,10 +224,10 @@ def _begun(tracer: Tracer, name: str, execution: Execution, within: Context) -> 
     from opentelemetry.trace import StatusCode
 
     facts = filled(execution.record, "status", "params", "result", "error")
-    attributes = _attributes({"routine_id": name} | facts)
+    attributes = _attributes({"routine_id": text(name)} | facts)
     span = tracer.start_span(name, within, attributes=attributes, start_time=_time(execution.start_ns))
     if facts.get("status") == "failed":
-        message = text(facts.get("error"))
+        message = as_key(facts.get("error", ""))
         kind = _ERROR_TYPE.match(message)
         span.set_attribute("error.type", kind[1] if kind else "_OTHER")
         span.set_status(StatusCode.ERROR, message or None)
@@ -230,7 +250,7 @@ def _run_facts(flow_id: str, run: Snapshot) -> dict[str, Any]:
 def _attributes(facts: dict[str, Any]) -> dict[str, str]:
     """Return JSON-safe facts as attributes: texts, since back ends want one type for each name."""
     return {
-        f"execution_tracker.{key}": json.dumps(fact, ensure_ascii=False) if key in _PAYLOADS else text(fact)
+        f"execution_tracker.{key}": json.dumps(fact, ensure_ascii=False) if key in _PAYLOADS else as_key(fact)
         for key, fact in facts.items()
     }
 

@@ -19,7 +19,7 @@ _set_class: Callable[[object, type], None] = vars(object)["__class__"].__set__  
 
 
 class _Silent:
-    """A first base that hides a new class from the others: who lists the subclasses of his class finds no dress."""
+    """A first base that hides a new class from the others: who registers the subclasses of his class gets no dress."""
 
     def __init_subclass__(cls) -> None:
         """Ask no other base."""

@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker.errors import TrackerError
 from execution_tracker.timestamps import SECOND_NS
+from execution_tracker.tracker import ExecutionTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from distributed import Client, Scheduler, SchedulerPlugin, Worker, WorkerPlugin
-
-    from execution_tracker.tracker import ExecutionTracker
 
 # How long the cluster may take for one step of a beginning or an end of a context. A worker does not answer while a
 # task holds the interpreter's lock.
@@ -41,9 +40,9 @@ def track_cluster(client: Client, tracker: ExecutionTracker) -> ClusterContext:
         A context manager; ``async with`` for an asynchronous client. It gives the tracker.
 
     Raises:
-        TrackerError: distributed is not installed; the cluster refuses plugins; or it was lost meanwhile, or did not
-            tell everything in half a minute: then the tracker has what came before. Where the block raises, its own
-            error goes on instead.
+        TrackerError: distributed is not installed; ``tracker`` is none; the cluster refuses plugins; or it was lost
+            meanwhile, or did not tell everything in half a minute: then the tracker has what came before. Where the
+            block raises, its own error goes on instead.
 
     The routine id is dask's prefix of the key (``load`` of ``load-8c3f…``), params are the ``key`` and the address of
     the ``worker``. Times are those of the worker's own clock; between hosts they are as exact as the clocks agree.
@@ -72,6 +71,8 @@ def track_cluster(client: Client, tracker: ExecutionTracker) -> ClusterContext:
         raise TrackerError(
             "dask.distributed is not installed: pip install 'execution-tracker[dask]' brings it"
         ) from error
+    if not isinstance(tracker, ExecutionTracker):
+        raise TrackerError(f"expected an ExecutionTracker; found {type(tracker).__name__}")
     return ClusterContext(client, tracker)
 
 

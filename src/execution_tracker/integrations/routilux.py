@@ -86,11 +86,13 @@ def instrument(flow: Any, tracker: ExecutionTracker | None = None) -> ExecutionT
     patterns = _patterns(flow)
     if tracker is not None and not isinstance(tracker, ExecutionTracker):
         raise TrackerError(f"expected an ExecutionTracker of execution_tracker; found {type(tracker).__name__}")
-    listener = hooks.listener_of(flow) or hooks.Listener(flow, patterns)
+    known = hooks.listener_of(flow)
+    listener = known or hooks.Listener(flow, patterns)
     try:
         listener.listen()
     except Exception as error:
-        listener.leave()
+        if known is None:
+            listener.leave()
         raise TrackerError(f"{flow!r} cannot be instrumented: {error}") from error
     if tracker is not None:
         listener.use(tracker, for_all_runs=True)
