@@ -70,7 +70,9 @@ def test_report_prints_what_a_file_holds_packed_or_not(call_here: Any, tmp_path:
     shutil.copy(tmp_path / "run.json.gz", tmp_path / "packed.json")
     code, out, err = call_here("report", tmp_path / name)
     assert (code, err) == (0, "")
-    assert out.startswith("nightly\n\n  Duration  Executions")
+    assert out.startswith(
+        "nightly\nStarted 2026-01-31 12:00:00 +00:00. 3 routines, 5 events.\n\n  Duration  Executions"
+    )
     assert "Critical path: 3 min 10 s" in out
     assert "\x1b" not in out
 

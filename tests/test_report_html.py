@@ -472,10 +472,10 @@ def test_the_page_says_what_is_missing(show: Show) -> None:
     tracker.record_routine_end("never started")
     tracker.routine_executions["a"].append({"routine_id": "a", "start_time": "yesterday", "status": "running"})
     words = text_of(show(tracker), "#missing")
-    assert "3 older executions were dropped" in words
-    assert "3 older events were dropped" in words
-    assert "1 end had no start" in words
-    assert "1 execution has no start time that can be read" in words
+    assert "Still running, so without a time: a (1)." in words
+    assert "Dropped to bound the memory: 3 executions and 3 events." in words
+    assert "Without a start, so not recorded: 1 end." in words
+    assert "Without a start time that can be read, so in no timeline: 1 execution." in words
 
 
 # --- bad input ---
@@ -634,7 +634,7 @@ def test_records_edited_by_hand_never_cost_the_page(show: Show) -> None:
     ]
     tracker = run({"a": broken, 5: [execution(0)], ("a", 1): [execution(1)], None: [execution(2, 1, "failed")]}, events)
     browser = show(tracker)
-    assert "4 executions have no start time" in text_of(browser, "#missing")
+    assert "so in no timeline: 4 executions." in text_of(browser, "#missing")
     assert browser.evaluate("document.querySelectorAll('#routines tbody tr').length") == 4
 
 
@@ -711,11 +711,33 @@ def test_beyond_what_stays_fluent_the_most_telling_executions_remain(
 def test_the_critical_path_is_marked() -> None:
     executions = {"a": [execution(0, 1), execution(0.5, 0.1)], "b": [execution(2, 3)], "c": [execution(2, 1)]}
     data = page_data.page_data(run(executions, [event("a", "b", 1), event("a", "c", 1)]))
-    marked = [
-        data["names"][r] for r, on in zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True) if on
-    ]
-    assert marked == ["a", "b"]
-    assert data["path"] == {"steps": 2, "begin": 0.0, "work": 4.0, "wait": 1.0}
+    steps = zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True)
+    assert [(data["names"][r], fed_at) for r, fed_at in steps if fed_at is not None] == [("a", 0.0), ("b", 1.0)]
+    assert data["path"] == {"steps": 2, "length": 5.0, "waited": 1.0, "late": 0.0}
+
+
+def test_steps_that_overlap_take_no_more_time_than_passed_and_are_fed_where_the_event_came(show: Show) -> None:
+    executions = {"a": [execution(0, 10)], "b": [execution(1, 10)], "c": [execution(3, 9)]}
+    browser = show(run(executions, [event("a", "b", 1), event("b", "c", 2)]))
+    assert "3 executions in 12.0 s, 1.00 s of it waiting." in text_of(browser, "#path-words")
+    ways = browser.evaluate("""(() => {
+      const {data} = Bokeh.documents[0].roots()[0].renderers.find(({glyph}) => glyph.type === "Segment").data_source;
+      return [[...data.x0], [...data.x1]];
+    })()""")
+    assert ways == [[1, 2], [1, 3]]
+
+
+def test_failures_are_told_also_of_executions_that_were_dropped_or_have_no_place_in_time(show: Show) -> None:
+    tracker = ExecutionTracker(max_records=1)
+    for status in ("failed", "failed", "completed"):
+        tracker.record_routine_end("a", status, execution_id=tracker.record_routine_start("a"))
+    words = text_of(show(tracker), "#failures")
+    assert words == "Dropped, so without a message: 2 failures."
+    unplaced = {"routine_id": "b", "start_time": "yesterday", "status": "failed", "error": "no disk"}
+    tracker.routine_executions["b"] = [unplaced]
+    words = text_of(show(tracker), "#failures")
+    assert "2 failures." in words
+    assert "no disk" in words
 
 
 def test_the_critical_path_leads_from_step_to_step_and_its_time_is_told_by_routine(show: Show) -> None:
@@ -810,7 +832,7 @@ def test_all_that_is_drawn_of_a_loop_is_inside_of_the_picture(show: Show) -> Non
 
 def test_a_failure_that_never_ended_is_listed() -> None:
     data = page_data.page_data(run({"a": [execution(0, None) | {"status": "failed", "error": "no"}]}))
-    assert data["failures"]["count"] == data["numbers"]["failed"] == 1
+    assert data["failures"]["kept"] == data["numbers"]["failed"] == 1
 
 
 def test_equal_failures_are_counted_together() -> None:

@@ -22,6 +22,7 @@ from execution_tracker.report.terminal import print_comparison, print_report
 
 STORY = """\
 nightly
+Started 2026-01-31 12:00:00 +00:00. 3 routines, 5 events.
 
   Duration  Executions  Failed  Running  Throughput  Peak concurrency
 3 min 10 s           8       1        1     2.2/min                 3
@@ -147,13 +148,20 @@ def test_dropped_records_are_named_and_their_failures_counted() -> None:
         tracker.record_routine_end("load", "failed", error="boom")
         tracker.record_event("load", "done")
     text = printed(tracker)
-    assert "    1  load     boom\n… and 3 more failures\n" in text
+    assert "    1  load     boom\nDropped, so without a message: 3 failures.\n" in text
     assert "Dropped to bound the memory: 3 executions and 3 events." in text
 
 
 def test_events_that_fed_nothing_waited_for_nothing() -> None:
-    tracker = run([execution("a", 0, 1), execution("b", 3, 4)], [event("a", 1, "b"), event("a", 1, "nobody")])
-    assert "nobody" not in printed(tracker)
+    events = [event("a", 1, "b"), event("a", 1, "nobody"), event("a", 1, "nobody"), event("b", 4)]
+    text = printed(run([execution("a", 0, 1), execution("b", 3, 4)], events))
+    assert (
+        "a     done   b       1   2.0 s    2.0 s\nLed to no start: 3 events: a done → nobody (2), b done (1).\n" in text
+    )
+    text = printed(run([], events))
+    assert "A run without" not in text
+    assert "0 routines, 4 events.\n" in text
+    assert text.endswith("Led to no start: 4 events: a done → nobody (2), a done → b (1), b done (1).\n")
 
 
 def test_dropped_events_alone_are_named_too() -> None:
@@ -171,7 +179,7 @@ def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
     numbers = [int(line.split()[0]) for line in path[2:-1]]
     assert numbers == sorted(numbers)
     assert set(range(4, 101, 10)) < set(numbers)
-    assert path[-1] == "… and 88 more steps that took less"
+    assert path[-1] == "… and 88 more steps"
 
 
 def test_a_path_that_begins_late_says_why() -> None:
@@ -186,7 +194,7 @@ def test_a_path_that_begins_late_says_why() -> None:
 
 
 def test_an_empty_run_says_so() -> None:
-    assert printed(ExecutionTracker()) == "A run without a name\n\nNothing was recorded.\n"
+    assert printed(ExecutionTracker()) == "A run without a name\nNothing was recorded.\n"
 
 
 def test_a_run_of_one_running_execution_shows_no_times() -> None:
@@ -314,17 +322,45 @@ def test_a_comparison_puts_the_worst_slowdown_first_and_ends_with_a_verdict() ->
         [execution("same", 0, 1), execution("new", 0, 1), execution("faster", 0, 1), execution("slower", 0, 2.31)]
     )
     assert compared(before, after, 1.5) == (
-        "Routine  Count before  after  Median before  after  Ratio  p95 ratio\n"
-        "slower              1      1          1.0 s  2.3 s  2.31x      2.31x\n"
-        "same                1      1          1.0 s  1.0 s  1.00x      1.00x\n"
-        "faster              1      1          2.0 s  1.0 s  0.50x      0.50x\n"
-        "old                 1                 1.0 s          gone\n"
-        "new                        1                 1.0 s    new\n"
+        "Routine  Count         Median  Ratio  p95 ratio\n"
+        "slower       1  1.0 s → 2.3 s  2.31x      2.31x\n"
+        "new          1          1.0 s    new          -\n"
+        "same         1          1.0 s  1.00x      1.00x\n"
+        "faster       1  2.0 s → 1.0 s  0.50x      0.50x\n"
+        "old          1          1.0 s   gone          -\n"
         "\n"
         "Medians that grew beyond 1.5 times: slower (2.31x).\n"
     )
-    assert compared(before, after, 3).endswith("\n\nNo routine's median grew beyond 3 times.\n")
-    assert compared(before, after).endswith("new\n")
+    assert compared(before, after, 3).endswith(
+        "\n\nNo routine's median grew beyond 3 times. Of 5 routines, 3 could be compared.\n"
+    )
+    assert compared(before, before, 3).endswith("\n\nNo routine's median grew beyond 3 times.\n")
+    assert compared(before, after).endswith("-\n")
+
+
+def test_a_comparison_tells_what_fails_more_often() -> None:
+    before = run([execution("load", 0, 2), execution("load", 3, 5), execution("parse", 0, 1, "no")])
+    after = run([execution("load", 0, 1, "no"), execution("parse", 0, 1, "no"), execution("parse", 2, 3)])
+    to = console(force_terminal=True, color_system="standard")
+    print_comparison(compare(before, after), 1.5, to)
+    assert isinstance(to.file, io.StringIO)
+    assert re.findall(r"\x1b\[31m *(\d+ → \d+)", to.file.getvalue()) == ["0 → 1"]
+    assert compared(before, after) == (
+        "Routine  Count  Failed         Median  Ratio  p95 ratio\n"
+        "parse    1 → 2       1          1.0 s  1.00x      1.00x\n"
+        "load     2 → 1   0 → 1  2.0 s → 1.0 s  0.50x      0.50x\n"
+    )
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_comparison_keeps_the_names_where_there_is_little_room(width: int) -> None:
+    before, after = (run([execution("validate addresses", 0, end)]) for end in (1, 2))
+    to = console(width)
+    print_comparison(compare(before, after), None, to)
+    assert isinstance(to.file, io.StringIO)
+    assert "vali" in to.file.getvalue()
+    assert "2.00x" in to.file.getvalue()
+    assert widest(to.file.getvalue()) <= width
 
 
 def test_slower_is_red_and_faster_is_green() -> None:
@@ -350,7 +386,8 @@ def test_a_comparison_of_ten_thousand_routines_stays_readable() -> None:
 def test_runs_without_an_execution_compare_as_such() -> None:
     assert compared(ExecutionTracker(), ExecutionTracker()) == "Neither run has an execution.\n"
     running = run([execution("a", 0, None)])
-    assert "a                   1      1              -      -      -          -\n" in compared(running, running, 2)
+    assert "a            1       -      -          -\n" in compared(running, running, 2)
+    assert "Of 1 routine, 0 could be compared." in compared(running, running, 2)
 
 
 # --- words and numbers ---

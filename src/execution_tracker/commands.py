@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from math import isfinite
 from typing import IO, TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ _output_option = click.option("-o", "--output", required=True, metavar="FILE", h
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 
 
-@click.group(no_args_is_help=False)
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="execution-tracker")
 def commands() -> None:
     """See what a recorded run did.
@@ -119,7 +120,7 @@ def trace(run: str, output: str) -> None:
 
 
 def _write(write: Callable[[ExecutionTracker, str], None], run: str, output: str) -> None:
-    if output == "-":
+    if output in ("", "-"):
         raise click.BadParameter("expected a file.", param_hint="'-o'")
     tracker = _load(run)
     try:
@@ -185,7 +186,7 @@ def _tracker_of(file: IO[bytes], name: str) -> ExecutionTracker:
     from execution_tracker import files
 
     tracker = ExecutionTracker()
-    size = os.stat(name).st_size if os.path.isfile(name) else 0
+    size = _size(file)
     if size < _LARGE or sys.stderr is None or not sys.stderr.isatty():
         tracker._take_over(files.run_in(file.read(), name))
         return tracker
@@ -199,6 +200,15 @@ def _tracker_of(file: IO[bytes], name: str) -> ExecutionTracker:
         progress.refresh()  # from here on the parser leaves no time to others
         tracker._take_over(files.run_in(bytes(content), name))
     return tracker
+
+
+def _size(file: IO[bytes]) -> int:
+    """Return the bytes of a file, 0 if nobody can tell before they are read."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:  # standard input that is none of the system's files
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _progress() -> Progress:

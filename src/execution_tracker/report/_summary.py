@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import analysis
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import names_of
+from execution_tracker.timestamps import ClockFace, to_ns
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
@@ -105,6 +107,15 @@ def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
+def some(things: list[str]) -> str:
+    """Return the first things of a list, and how many more there are.
+
+    >>> some(["a", "b"]), some(["a"] * 7)
+    ('a, b', 'a, a, a, a, a, 2 more')
+    """
+    return ", ".join([*things[:5], *([f"{len(things) - 5:,} more"] if len(things) > 5 else [])])
+
+
 # --- texts from outside ---
 
 
@@ -150,6 +161,25 @@ def text_of(value: Any, limit: int = 200) -> str:
 # --- what there is to say ---
 
 
+def subtitle(run: Snapshot, metrics: Metrics) -> str:
+    """Return when a run started and what is in it, in one line."""
+    if not (metrics["total_executions"] or metrics["total_events"]):
+        return "Nothing was recorded."
+    # Of each routine and of the events the oldest one is the first.
+    texts = [records[0].get("start_time") for records in run.executions.values() if records]
+    texts += [event.get("timestamp") for event in run.events[:1]]
+    begun = [(instant_ns, text_of(text)) for text in texts if (instant_ns := to_ns(text)) is not None]
+    if run.dropped.first_start_ns is not None:
+        begun.append((run.dropped.first_start_ns, ClockFace().text(run.dropped.first_start_ns)))
+    counts = f"{counted(metrics['total_routines'], 'routine')}, {counted(metrics['total_events'], 'event')}."
+    return f"Started {_second(min(begun)[1])}. {counts}" if begun else counts
+
+
+def _second(time: str) -> str:
+    """Return a time to the second, as a person writes it."""
+    return re.sub(r"(.{10})T(.{8})(?:[.]\d+)?", r"\1 \2 ", time).rstrip()
+
+
 def headline(metrics: Metrics) -> dict[str, str]:
     """Return the numbers of the whole run, by their labels."""
     return {
@@ -183,6 +213,73 @@ def share_of(performance: Metrics, metrics: Metrics) -> float:
     return min(max(part, 0.0), 1.0)
 
 
+class Step(NamedTuple):
+    """An execution on the critical path, and for how long it had waited for the event that fed it."""
+
+    position: int  # in the executions of the timeline
+    execution: analysis.Execution
+    fed_at_ns: int | None  # None for the first
+
+    @property
+    def waited_ns(self) -> int:
+        """The time from that event to the start."""
+        return 0 if self.fed_at_ns is None else self.execution.start_ns - self.fed_at_ns
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended; when it started if it runs, or was given an earlier end by hand."""
+        return max(self.execution.end_ns or 0, self.execution.start_ns)
+
+
+class Path(NamedTuple):
+    """The critical path, on the time axis."""
+
+    steps: list[Step]
+    begin_ns: int
+    length_ns: int
+    waited_ns: int
+    late_ns: int  # after the start of the run; 0 if that is next to nothing
+
+
+def critical_path(timeline: analysis.Timeline) -> Path:
+    """Return the critical path of a run; without steps if nothing ended."""
+    steps = [
+        Step(position, timeline.executions[position], emission.at_ns if emission else None)
+        for position, emission in analysis.steps_in(timeline).items()
+    ]
+    if not steps:
+        return Path([], 0, 0, 0, 0)
+    begin_ns, end_ns = min(step.execution.start_ns for step in steps), max(step.end_ns for step in steps)
+    late_ns, lasted_ns = begin_ns - timeline.executions[0].start_ns, end_ns - timeline.executions[0].start_ns
+    return Path(
+        steps,
+        begin_ns,
+        end_ns - begin_ns,
+        sum(step.waited_ns for step in steps),
+        late_ns if 100 * late_ns > lasted_ns else 0,
+    )
+
+
+def ends_of(edge: dict[str, Any]) -> tuple[str, str, str]:
+    """Return the names of an edge's source, event and target."""
+    source, event, target = (edge[key] for key in ("source_routine_id", "event_name", "target_routine_id"))
+    return name_of(source, 40), name_of(event, 40), "" if target is None else name_of(target, 40)
+
+
+def led_nowhere(edges: list[dict[str, Any]]) -> str:
+    """Return a sentence on the events that fed no execution, an empty one if all did."""
+    counts = {ends_of(edge): edge["count"] - edge["fed"] for edge in edges if edge["count"] > edge["fed"]}
+    if not counts:
+        return ""
+    largest = sorted(counts.items(), key=lambda item: item[1], reverse=True)
+    named = [
+        f"{source} {event}{f' → {target}' if target else ''} ({count:,})"
+        for (source, event, target), count in largest[:5]
+    ]
+    more = [f"{len(largest) - 5:,} more"] if len(largest) > 5 else []
+    return f"Led to no start: {counted(sum(counts.values()), 'event')}: {', '.join(named + more)}."
+
+
 class Failures(NamedTuple):
     """The failed executions of one routine that have the same message."""
 
@@ -210,15 +307,19 @@ def is_failed(record: Record) -> bool:
     return isinstance(status, str) and status == "failed"
 
 
-def missing(metrics: Metrics) -> list[str]:
-    """Return sentences on what these numbers do not tell, none if they tell all."""
+def missing(metrics: Metrics, unplaced: int = 0) -> list[str]:
+    """Return sentences on what these numbers do not tell, none if they tell all.
+
+    Args:
+        metrics: The numbers.
+        unplaced: Executions that are in no timeline.
+    """
     sentences = []
     if metrics["running"]:
         running = [(name, of["running"]) for name, of in metrics["routines"].items() if of["running"]]
         running.sort(key=lambda item: item[1], reverse=True)
-        named = [f"{name_of(name, 40)} ({count:,})" for name, count in running[:5]]
-        more = [f"{len(running) - 5:,} more"] if len(running) > 5 else []
-        sentences.append(f"Still running, so without a time: {', '.join(named + more)}.")
+        named = [f"{name_of(name, 40)} ({count:,})" for name, count in running]
+        sentences.append(f"Still running, so without a time: {some(named)}.")
     if metrics["dropped_executions"] or metrics["dropped_events"]:
         executions = counted(metrics["dropped_executions"], "execution")
         events = counted(metrics["dropped_events"], "event")
@@ -228,10 +329,24 @@ def missing(metrics: Metrics) -> list[str]:
         )
     if metrics["unmatched_ends"]:
         sentences.append(f"Without a start, so not recorded: {counted(metrics['unmatched_ends'], 'end')}.")
+    if unplaced:
+        sentences.append(f"Without a start time that can be read, so in no timeline: {counted(unplaced, 'execution')}.")
     return sentences
 
 
 # --- two runs compared ---
+
+
+def is_compared(row: dict[str, Any]) -> bool:
+    """Tell whether a row of a comparison has a ratio of medians: something ended in both runs."""
+    return row["ratio"]["median_execution_time"] is not None
+
+
+def fails_more(row: dict[str, Any]) -> bool:
+    """Tell whether a larger part of a routine's executions failed than before."""
+    before, after = (row[run] or {"failed": 0, "total_executions": 1} for run in ("before", "after"))
+    more: bool = after["failed"] * before["total_executions"] > before["failed"] * after["total_executions"]
+    return more
 
 
 def slower(rows: list[dict[str, Any]], max_slowdown: float) -> list[dict[str, Any]]:
@@ -240,5 +355,14 @@ def slower(rows: list[dict[str, Any]], max_slowdown: float) -> list[dict[str, An
 
 
 def worst_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of a comparison by how much their medians grew; those without a ratio come last."""
-    return sorted(rows, key=lambda row: row["ratio"]["median_execution_time"] or 0, reverse=True)
+    """Return the rows of a comparison: new routines after those whose medians grew, before those that got faster.
+
+    Routines that are gone come last, after those of which nothing ended.
+    """
+
+    def badness(row: dict[str, Any]) -> tuple[float, float]:
+        if row["change"] == "new":
+            return 1.0, (row["after"]["total_execution_time"] or 0.0)
+        return (row["ratio"]["median_execution_time"] or 0.0) if row["change"] == "both" else -1.0, 0.0
+
+    return sorted(rows, key=badness, reverse=True)

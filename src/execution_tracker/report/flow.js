@@ -2,7 +2,7 @@
 // The flow as a graph: routines in layers from left to right, events as links.
 (() => {
   const { flow_graph: flow, names, routines } = RUN;
-  const [WIDTH, HEIGHT, ACROSS, DOWN, EDGE] = [180, 50, 128, 36, 38];
+  const [WIDTH, HEIGHT, ACROSS, DOWN] = [180, 50, 128, 36];
   const nodes = flow.nodes.map(([name, number], id) => ({ id, name, row: routines.find((row) => row[0] === number) }));
   if (flow.folded) nodes.push({ id: nodes.length, name: plural(flow.folded, "other routine", "other routines") });
   const links = flow.links.map(([source, target, number, wait, events]) =>
@@ -11,6 +11,8 @@
     document.getElementById("graph").hidden = true;
     return;
   }
+
+  const EDGE = links.some((link) => link.source === link.target) ? 64 : 38;
 
   // Layers: as far right as the longest way there, once the links that lead back are set aside.
   for (const node of nodes) node.next = links.filter((link) => link.source === node && link.target !== node);
@@ -80,7 +82,8 @@
     let [x, y, anchor] = atSource ? [x0 + 8, y0, "start"] : [x1 - 8, y1, "end"];
     if (source === target) {
       way = `M${x0 - 40} ${source.y}C${x0 - 30} ${source.y - 34} ${x0 + 30} ${source.y - 20} ${x0 + 7} ${source.y + 12}`;
-      [x, y, anchor] = [x0 - 46, source.y - 8, "end"];
+      [x, y, anchor] = [x0, source.y - 46, "end"];
+      svg.append(drawn("path", { class: "tip", d: `M${x0} ${source.y + 12}l9 -5v10z` }));
     } else if (depth(link)) {
       const low = Math.max(source.y, target.y) + HEIGHT + depth(link);
       way = `M${x0 - 30} ${source.y + HEIGHT}C${x0 - 30} ${low} ${target.x + 30} ${low} ${target.x + 30} ${target.y + HEIGHT + 7}`;

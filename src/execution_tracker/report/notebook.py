@@ -67,9 +67,11 @@ def html_text(tracker: ExecutionTracker) -> str:
     >>> "&lt;b&gt;" in html_text(ExecutionTracker("<b>"))
     True
     """
-    numbers = metrics.run_metrics(tracker.flow_id, tracker._snapshot())
+    run = tracker._snapshot()
+    numbers = metrics.run_metrics(tracker.flow_id, run)
     parts = [
         f'<div style="font-weight:bold">{escape(summary.text_of(tracker.flow_id) or summary.NO_NAME)}</div>',
+        f'<div style="opacity:0.65">{escape(summary.subtitle(run, numbers))}</div>',
         _headline(numbers),
         _routines(summary.by_total_time(numbers), numbers),
         *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in summary.missing(numbers)),

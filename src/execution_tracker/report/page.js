@@ -48,8 +48,7 @@
 
   function headline() {
     put("flow", RUN.flow.trim() ? line(RUN.flow, 200) : "A run without a name");
-    const started = RUN.started.replace("T", " ").replace(/\.\d+/, "").replace(/(?=[+-]\d\d:\d\d$)/, " ");
-    put("started", started ? `Started ${started}. ${plural(names.length, "routine", "routines")}, ${plural(numbers.total_events, "event", "events")}.` : "Nothing was recorded.");
+    put("started", RUN.subtitle);
     for (const [title, value, kind] of [
       ["Duration", numbers.wall_time ? duration(numbers.wall_time) : "\u2013"],
       ["Executions", count(numbers.total_executions)],
@@ -58,13 +57,7 @@
       ["Throughput", rate(numbers.throughput)],
       ["Peak concurrency", count(numbers.peak_concurrency)],
     ]) put("cards", element("div", { class: kind || null }, element("dt", {}, title), element("dd", {}, value)));
-    const missing = [
-      [numbers.dropped_executions, (n) => `${plural(n, "older execution was", "older executions were")} dropped while recording, to bound memory. Counts, totals and extremes include them; percentiles, histograms and the timeline do not.`],
-      [numbers.dropped_events, (n) => `${plural(n, "older event was", "older events were")} dropped while recording.`],
-      [numbers.unmatched_ends, (n) => `${plural(n, "end", "ends")} had no start, and left no record.`],
-      [RUN.unplaced, (n) => `${plural(n, "execution has", "executions have")} no start time that can be read, and no place in the timeline.`],
-    ];
-    for (const [number, say] of missing) if (number) put("missing", element("p", { class: "notice" }, say(number)));
+    for (const sentence of RUN.missing) put("missing", element("p", { class: "notice" }, sentence));
   }
 
   function routines() {
@@ -87,10 +80,7 @@
   }
 
   function edges() {
-    if (!flow.edges.length) {
-      document.getElementById("graph").hidden = true;
-      return void put("edges", element("p", { class: "muted" }, "No events were recorded."));
-    }
+    if (!flow.edges.length) return void put("edges", element("p", { class: "muted" }, "No events were recorded."));
     if (flow.edge_count > flow.edges.length) {
       put("edges", element("p", { class: "muted" }, `The ${count(flow.edges.length)} of ${count(flow.edge_count)} edges with the longest waits.`));
     }
@@ -104,6 +94,7 @@
       ...["Median wait", "Longest wait"].map((title, index) =>
         [title, "number", (row) => row[6 + index], (row) => (row[5] ? duration(row[6 + index]) : "\u2013")]),
     ], flow.edges, 7);
+    if (RUN.led_nowhere) put("edges", element("p", { class: "muted hint" }, RUN.led_nowhere));
   }
 
   function histograms() {
@@ -131,14 +122,18 @@
         element("figcaption", {}, element("b", { title: nameOf(routine) }, nameOf(routine)), element("span", {}, `median ${duration(median)}`)),
         svg, element("p", {}, ...labels.map((label) => element("span", {}, label)))));
     }
-    if (RUN.routines.length > RUN.histograms.length) {
+    if (RUN.routines.filter((row) => row[6]).length > RUN.histograms.length) {
       document.getElementById("histograms").after(element("p", { class: "muted hint" },
-        `The ${count(RUN.histograms.length)} of ${count(names.length)} routines with the longest total time.`));
+        `The ${count(RUN.histograms.length)} of ${count(RUN.routines.length)} routines with the longest total time.`));
     }
   }
 
   function failed() {
-    if (!failures.count) return void put("failures", element("p", { class: "muted" }, "Nothing did."));
+    if (!numbers.failed) return void put("failures", element("p", { class: "muted" }, "Nothing did."));
+    if (numbers.failed > failures.kept) {
+      put("failures", element("p", { class: "muted" }, `Dropped, so without a message: ${plural(numbers.failed - failures.kept, "failure", "failures")}.`));
+    }
+    if (!failures.kept) return;
     const words = failures.different > failures.rows.length
       ? `The ${count(failures.rows.length)} most frequent of ${count(failures.different)} different failures.`
       : "Equal messages of a routine are counted together.";
@@ -147,7 +142,7 @@
       ["Times", "number", (row) => row[0]],
       ["Routine", "name", (row) => names[row[1]], (row) => nameOf(row[1])],
       ["Message", "message", (row) => row[2], (row) => element("span", row[2] ? { class: "bad" } : {}, row[2] || "(no message)")],
-      ["First at", "number", (row) => row[3], (row) => duration(row[3])],
+      ["First at", "number", (row) => row[3], (row) => (row[3] === null ? "\u2013" : duration(row[3]))],
       ["First params", "message", (row) => row[4], (row) => row[4] || "\u2013"],
     ], failures.rows, 0);
   }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container
 from heapq import heappop, heappush, nlargest
 from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +16,8 @@ from execution_tracker import analysis, metrics
 from execution_tracker.pairing import Record
 from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.persistence import names_of
-from execution_tracker.report._summary import is_failed
-from execution_tracker.timestamps import SECOND_NS
+from execution_tracker.report import _summary as summary
+from execution_tracker.timestamps import SECOND_NS, to_ns
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
@@ -48,6 +47,7 @@ class Bar(NamedTuple):
     duration_ns: int | None  # None while it runs
     kind: int
     on_path: bool
+    fed_at_ns: int  # when the event came that it waited for, if it is on the path; else when it started
     record: Record
 
 
@@ -58,27 +58,30 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     numbers = metrics.run_metrics("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
     timeline = analysis.timeline_of(run)
-    steps = analysis.steps_in(timeline)
-    bars = _bars(timeline, names, steps)
+    path = summary.critical_path(timeline)
+    fed_at_ns = {step.position: step.fed_at_ns for step in path.steps}
+    bars = _bars(timeline, names, fed_at_ns)
+    unplaced = sum(map(len, run.executions.values())) - len(bars)
+    by_name = {name: routine for name, routine in zip(names.values(), routines, strict=True) if routine}
     largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
     origin_ns = bars[0].start_ns if bars else 0
+    edges = analysis.event_edges_in(timeline)
     return {
         "flow": text(tracker.flow_id),
-        "started": text(bars[0].record["start_time"]) if bars else "",
+        "subtitle": summary.subtitle(run, numbers),
         "numbers": {key: number for key, number in numbers.items() if isinstance(number, int | float)},
-        "unplaced": sum(map(len, run.executions.values())) - len(bars),
+        "missing": summary.missing({**numbers, "routines": by_name}, unplaced),
         "names": [text(name) for name in names.values()],
         "routines": _routine_rows(routines, bars),
         "path": {
-            "steps": len(steps),
-            "begin": _seconds(bars[next(iter(steps))].start_ns - origin_ns) if steps else 0.0,
-            "work": sum(bars[step].duration_ns or 0 for step in steps) / SECOND_NS,
-            "wait": sum(bars[step].start_ns - event.at_ns for step, event in steps.items() if event) / SECOND_NS,
+            "steps": len(path.steps),
+            **{key: _seconds(getattr(path, f"{key}_ns")) for key in ("length", "waited", "late")},
         },
         "timeline": _timeline(bars, set(largest), origin_ns),
         "histograms": _histograms(bars, largest),
-        "failures": _failures(bars, origin_ns),
-        "flow_graph": _flow_graph(analysis.event_edges_in(timeline), names),
+        "failures": _failures(run, names, origin_ns),
+        "flow_graph": _flow_graph(edges, names),
+        "led_nowhere": summary.led_nowhere(edges),
     }
 
 
@@ -132,7 +135,7 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(timeline: analysis.Timeline, names: dict[Any, str], steps: Container[int]) -> list[Bar]:
+def _bars(timeline: analysis.Timeline, names: dict[Any, str], fed_at_ns: dict[int, int | None]) -> list[Bar]:
     """Return the executions whose start can be read, by their starts."""
     numbers = {routine_id: number for number, routine_id in enumerate(names)}
     bars = []
@@ -140,7 +143,8 @@ def _bars(timeline: analysis.Timeline, names: dict[Any, str], steps: Container[i
         duration_ns = execution.elapsed_ns
         kind = _RUNNING if duration_ns is None else _kind(execution.record.get("status"))
         number = numbers[execution.routine_id]
-        bars.append(Bar(number, execution.start_ns, duration_ns, kind, position in steps, execution.record))
+        path = position in fed_at_ns, fed_at_ns.get(position) or execution.start_ns
+        bars.append(Bar(number, execution.start_ns, duration_ns, kind, *path, execution.record))
     return bars
 
 
@@ -164,7 +168,8 @@ def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
         lanes = list(_lanes(of_band, end_ns))
         for bar, (lane, start_ns) in zip(of_band, lanes, strict=True):
             row = (bar.routine, lane_count + lane, _seconds(start_ns - origin_ns), bar.duration_ns, bar.kind)
-            for column, value in zip(columns.values(), (*row, int(bar.on_path)), strict=True):
+            path = _seconds(bar.fed_at_ns - origin_ns) if bar.on_path else None
+            for column, value in zip(columns.values(), (*row, path), strict=True):
                 column.append(value)
             for key, column in details.items():
                 column.append(text(bar.record.get(key)))
@@ -249,18 +254,19 @@ def _histogram(ascending: list[float]) -> dict[str, Any]:
     return {"low": low, "high": high, "logarithmic": logarithmic, "median": median, "bins": bins}
 
 
-def _failures(bars: list[Bar], origin_ns: int) -> dict[str, Any]:
+def _failures(run: Snapshot, names: dict[Any, str], origin_ns: int) -> dict[str, Any]:
     """Return what failed, equal messages of a routine counted together, the most frequent first."""
     failures: dict[tuple[int, str], list[Any]] = {}
-    count = 0
-    for bar in bars:
-        if is_failed(bar.record):
-            count += 1
-            message = text(bar.record.get("error"))
-            first = [0, bar.routine, message, _seconds(bar.start_ns - origin_ns), text(bar.record.get("params"))]
-            failures.setdefault((bar.routine, message), first)[0] += 1
+    numbers = {routine_id: number for number, routine_id in enumerate(names)}
+    for routine_id, records in run.executions.items():
+        for record in filter(summary.is_failed, records):
+            number, message = numbers[routine_id], text(record.get("error"))
+            start_ns = to_ns(record.get("start_time"))
+            start = None if start_ns is None else _seconds(start_ns - origin_ns)
+            first = [0, number, message, start, text(record.get("params"))]
+            failures.setdefault((number, message), first)[0] += 1
     listed = nlargest(MAX_LISTED, failures.values(), key=lambda failure: failure[0])
-    return {"count": count, "different": len(failures), "rows": listed}
+    return {"kept": sum(failure[0] for failure in failures.values()), "different": len(failures), "rows": listed}
 
 
 # --- the flow ---

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from execution_tracker import analysis, metrics
 from execution_tracker.errors import TrackerError
 from execution_tracker.report import _summary as summary
-from execution_tracker.timestamps import SECOND_NS, to_ns
+from execution_tracker.timestamps import SECOND_NS
 
 try:
     from rich.cells import cell_len
@@ -51,25 +51,25 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     >>> from execution_tracker.report.terminal import print_report
     >>> print_report(ExecutionTracker("nightly"), Console(width=80))
     nightly
-    <BLANKLINE>
     Nothing was recorded.
     """
     console = console or Console()
     run = tracker._snapshot()
     numbers = metrics.run_metrics(tracker.flow_id, run)
-    sections: list[list[Any]] = [[_Name(summary.text_of(tracker.flow_id) or summary.NO_NAME, "bold")]]
+    name = summary.text_of(tracker.flow_id) or summary.NO_NAME
+    sections: list[list[Any]] = [[_Name(name, "bold"), Text(summary.subtitle(run, numbers), style="dim")]]
+    unplaced = 0
     if numbers["total_executions"] or numbers["total_events"]:
         timeline = analysis.timeline_of(run)
+        unplaced = sum(map(len, run.executions.values())) - len(timeline.executions)
         sections += [
             [_headline(numbers, console.width)],
             _routines(numbers, console.width),
-            _critical_path(timeline, console.width),
+            _critical_path(summary.critical_path(timeline), console.width),
             _waits(analysis.event_edges_in(timeline)),
             _failures(summary.failures(run), numbers["failed"]),
         ]
-    else:
-        sections.append([Text("Nothing was recorded.")])
-    sections.append([Text(sentence, style="dim") for sentence in summary.missing(numbers)])
+    sections.append([Text(sentence, style="dim") for sentence in summary.missing(numbers, unplaced)])
     _print(sections, console)
 
 
@@ -90,9 +90,10 @@ def print_comparison(
     <BLANKLINE>
     No routine's median grew beyond 1.5 times.
     """
-    comparison = _comparison(rows) if rows else [Text("Neither run has an execution.")]
-    verdict = [] if max_slowdown is None else [_verdict(summary.slower(rows, max_slowdown), max_slowdown)]
-    _print([comparison, verdict], console or Console())
+    console = console or Console()
+    comparison = _comparison(rows, console.width) if rows else [Text("Neither run has an execution.")]
+    verdict = [] if max_slowdown is None else [_verdict(rows, max_slowdown)]
+    _print([comparison, verdict], console)
 
 
 def _print(sections: list[list[Any]], console: Console) -> None:
@@ -146,59 +147,54 @@ def _routines(numbers: dict[str, Any], width: int) -> list[Any]:
     return [table, *_more(len(rest), "routine", f", {took} in total")]
 
 
-def _critical_path(timeline: analysis.Timeline, width: int) -> list[Any]:
+def _critical_path(path: summary.Path, width: int) -> list[Any]:
     """Return the steps in their order; of many, those that cost most, by their numbers."""
-    steps = analysis.critical_path_in(timeline)
-    if not steps:
+    if not path.steps:
         return []
-    spans = list(map(_span_ns, steps))
-    begin_ns = min(start_ns for start_ns, _ in spans)
-    length_ns = max(end_ns for _, end_ns in spans) - begin_ns
-    waits_ns = [round(step["wait_time"] * SECOND_NS) for step in steps]
-    costs = [end_ns - start_ns + wait_ns for (start_ns, end_ns), wait_ns in zip(spans, waits_ns, strict=True)]
-    costliest = sorted(range(len(steps)), key=lambda number: costs[number], reverse=True)[:_MAX_STEPS]
+    costs = [step.end_ns - step.execution.start_ns + step.waited_ns for step in path.steps]
+    costliest = sorted(range(len(costs)), key=lambda number: costs[number], reverse=True)[:_MAX_STEPS]
     table = _table("Step", "<Routine", "Waited", "Took", "<")
     for number in sorted(costliest):
-        step, wait_ns = steps[number], waits_ns[number]
-        start, end = ((time_ns - begin_ns) / (length_ns or 1) for time_ns in spans[number])
-        waited = max(start - wait_ns / (length_ns or 1), 0.0)
+        step = path.steps[number]
+        moments = step.execution.start_ns - step.waited_ns, step.execution.start_ns, step.end_ns
+        fed, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
         table.add_row(
             f"{number + 1:,}",
-            _Name(summary.name_of(step["routine_id"])),
-            Text(summary.duration(step["wait_time"]) if wait_ns else "", style="yellow"),
-            summary.duration(step["execution_time"]),
-            _Bar([(waited, start, "╌", "yellow"), (start, end, "━", "cyan")], 16 if width >= _WIDE else 0),
+            _Name(summary.name_of(step.execution.routine_id)),
+            Text(_duration(step.waited_ns) if step.waited_ns else "", style="yellow"),
+            summary.duration(step.execution.record.get("execution_time")),
+            _Bar([(fed, start, "╌", "yellow"), (start, end, "━", "cyan")], 16 if width >= _WIDE else 0),
         )
-    took, waiting = summary.duration(length_ns / SECOND_NS), summary.duration(sum(waits_ns) / SECOND_NS)
-    waiting = f", {waiting} of it waiting" if any(waits_ns) else ""
-    title = Text.assemble(("Critical path", "bold"), f": {took}{waiting}" if length_ns else "")
-    late_ns = begin_ns - timeline.executions[0].start_ns
-    late = []
-    if 100 * late_ns > late_ns + length_ns:
-        words = (
-            f"It begins {summary.duration(late_ns / SECOND_NS)} into the run: no other execution fed its first step."
-        )
-        late.append(Text(words, style="dim"))
-    return [title, table, *_more(len(steps) - len(costliest), "step", " that took less"), *late]
+    waiting = f", {_duration(path.waited_ns)} of it waiting" if path.waited_ns else ""
+    title = Text.assemble(
+        ("Critical path", "bold"), f": {_duration(path.length_ns)}{waiting}" if path.length_ns else ""
+    )
+    late = f"It begins {_duration(path.late_ns)} into the run: no other execution fed its first step."
+    return [
+        title,
+        table,
+        *_more(len(path.steps) - len(costliest), "step"),
+        *([Text(late, style="dim")] if path.late_ns else []),
+    ]
 
 
-def _span_ns(step: dict[str, Any]) -> tuple[int, int]:
-    """Return start and end of a step; one that never ended has no length."""
-    start_ns = to_ns(step["start_time"]) or 0
-    return start_ns, max(to_ns(step["end_time"]) or 0, start_ns)
+def _duration(time_ns: int) -> str:
+    return summary.duration(time_ns / SECOND_NS)
 
 
 def _waits(edges: list[dict[str, Any]]) -> list[Any]:
     waited = sorted((edge for edge in edges if edge["fed"]), key=lambda edge: edge["max_wait_time"], reverse=True)
-    if not waited:
-        return []
-    table = _table("<From", "<Event", "<To", "Count", "Median", "Longest")
-    for edge in waited[:_MAX_EDGES]:
-        names = [edge[key] for key in ("source_routine_id", "event_name", "target_routine_id")]
-        times = [summary.duration(edge[key]) for key in ("median_wait_time", "max_wait_time")]
-        table.add_row(*(_Name(summary.name_of(name)) for name in names), f"{edge['count']:,}", *times)
-    title = Text.assemble(("Longest waits", "bold"), ", from an event to the start that it led to")
-    return [title, table, *_more(len(waited) - _MAX_EDGES, "edge", " with shorter waits")]
+    parts: list[Any] = []
+    if waited:
+        table = _table("<From", "<Event", "<To", "Count", "Median", "Longest")
+        for edge in waited[:_MAX_EDGES]:
+            times = [summary.duration(edge[key]) for key in ("median_wait_time", "max_wait_time")]
+            table.add_row(*map(_Name, summary.ends_of(edge)), f"{edge['count']:,}", *times)
+        title = Text.assemble(("Longest waits", "bold"), ", from an event to the start that it led to")
+        parts += [title, table, *_more(len(waited) - _MAX_EDGES, "edge")]
+    if sentence := summary.led_nowhere(edges):
+        parts.append(Text(sentence, style="dim"))
+    return parts
 
 
 def _failures(groups: list[summary.Failures], failed: int) -> list[Any]:
@@ -207,25 +203,45 @@ def _failures(groups: list[summary.Failures], failed: int) -> list[Any]:
     table = _table("Count", "<Routine", "<Message")
     for routine, message, executions in groups[:_MAX_FAILURES]:
         table.add_row(f"{executions:,}", _Name(routine), Text(message))
-    shown = sum(group.executions for group in groups[:_MAX_FAILURES])
-    return [Text("Failures", style="bold"), *([table] if groups else []), *_more(failed - shown, "failure")]
+    kept, shown = (sum(group.executions for group in some) for some in (groups, groups[:_MAX_FAILURES]))
+    dropped = f"Dropped, so without a message: {summary.counted(failed - kept, 'failure')}."
+    return [
+        Text("Failures", style="bold"),
+        *([table] if groups else []),
+        *_more(kept - shown, "failure"),
+        *([Text(dropped, style="dim")] if failed > kept else []),
+    ]
 
 
 # --- two runs compared ---
 
 
-def _comparison(rows: list[dict[str, Any]]) -> list[Any]:
-    table = _table("<Routine", "Count before", "after", "Median before", "after", "Ratio", "p95 ratio")
+def _comparison(rows: list[dict[str, Any]], width: int) -> list[Any]:
+    has_failures = any(row[run] and row[run]["failed"] for row in rows for run in ("before", "after"))
+    columns = [*(["Failed"] if has_failures else []), "Median", "Ratio"]
+    if width >= _WIDE:
+        columns = ["Count", *columns, "p95 ratio"]
+    table = _table("<Routine", *columns)
     for row in summary.worst_first(rows)[:_MAX_COMPARED]:
-        cells: list[Any] = [_Name(summary.name_of(row["routine_id"]))]
-        cells += [f"{row[run]['total_executions']:,}" if row[run] else "" for run in ("before", "after")]
-        cells += [summary.time_of(row[run], "median") if row[run] else "" for run in ("before", "after")]
-        if row["change"] == "both":
-            cells += [_ratio(row["ratio"][key]) for key in ("median_execution_time", "p95_execution_time")]
-        else:
-            cells.append(Text(row["change"], style="bold"))
-        table.add_row(*cells)
-    return [table, *_more(len(rows) - _MAX_COMPARED, "routine", " that fared better")]
+        cells = {
+            "Count": _change(row, lambda routine: f"{routine['total_executions']:,}"),
+            "Failed": _change(row, lambda routine: f"{routine['failed']:,}"),
+            "Median": _change(row, lambda routine: summary.time_of(routine, "median")),
+            "Ratio": _ratio(row["ratio"]["median_execution_time"]),
+            "p95 ratio": _ratio(row["ratio"]["p95_execution_time"]),
+        }
+        if summary.fails_more(row):
+            cells["Failed"].stylize("red")
+        if row["change"] != "both":
+            cells["Ratio"] = Text(row["change"], style="bold")
+        table.add_row(_Name(summary.name_of(row["routine_id"])), *(cells[column] for column in columns))
+    return [table, *_more(len(rows) - _MAX_COMPARED, "routine")]
+
+
+def _change(row: dict[str, Any], text_of: Callable[[dict[str, Any]], str]) -> Text:
+    """Return a number of both runs, or the one number that it is in both."""
+    before, after = (text_of(row[run]) if row[run] else "" for run in ("before", "after"))
+    return Text(f"{before} → {after}" if before != after and before and after else before or after)
 
 
 def _ratio(ratio: float | None) -> Text:
@@ -234,15 +250,20 @@ def _ratio(ratio: float | None) -> Text:
     return Text(summary.times(ratio), style="red" if ratio >= _SLOWER else "green" if ratio <= _FASTER else "")
 
 
-def _verdict(slower: list[dict[str, Any]], max_slowdown: float) -> Text:
+def _verdict(rows: list[dict[str, Any]], max_slowdown: float) -> Text:
+    slower = summary.slower(rows, max_slowdown)
     if not slower:
-        return Text(f"No routine's median grew beyond {max_slowdown:g} times.", style="green")
+        compared = sum(map(summary.is_compared, rows))
+        of_all = f" Of {summary.counted(len(rows), 'routine')}, {compared:,} could be compared." * (
+            compared < len(rows)
+        )
+        style = "green" if compared else "yellow"
+        return Text(f"No routine's median grew beyond {max_slowdown:g} times.{of_all}", style=style)
     named = [
         f"{summary.name_of(row['routine_id'], 40)} ({summary.times(row['ratio']['median_execution_time'])})"
-        for row in slower[:5]
+        for row in slower
     ]
-    more = [f"{len(slower) - 5:,} more"] if len(slower) > 5 else []
-    return Text(f"Medians that grew beyond {max_slowdown:g} times: {', '.join(named + more)}.", style="bold red")
+    return Text(f"Medians that grew beyond {max_slowdown:g} times: {summary.some(named)}.", style="bold red")
 
 
 # --- parts ---
@@ -260,7 +281,7 @@ def _table(*headers: str) -> Table:
 
 
 def _more(count: int, thing: str, which: str = "") -> list[Text]:
-    """Return the line below a list that was cut."""
+    """Return the line below a list that was cut, empty if it was not."""
     if count <= 0:
         return []
     things = summary.counted(count, thing).split(" ")

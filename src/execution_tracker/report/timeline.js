@@ -9,17 +9,16 @@
   const TALLEST = 14; // rows of a band; more lanes are drawn thinner
   const TICK_S = 1e-6; // of the clock in the records
   const REACH_PX = 4; // how far beside a bar the pointer still finds it
+  const MANY_STEPS = 300; // of the critical path; of more, the marks would paint everything black
   const FLUENT = 5000; // bars that are redrawn while dragging; of more, Bokeh leaves out some until the pointer rests
 
   const size = data.start.length;
   const $ = (id) => document.getElementById(id);
 
   if (path.steps) {
-    const wait = path.wait > 0 ? ` and ${duration(path.wait)} of waiting` : "";
-    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} with ${duration(path.work)} of work${wait}.`;
-    if (100 * path.begin > data.span) {
-      $("path-words").textContent += ` It begins ${duration(path.begin)} into the run: no other execution fed its first step.`;
-    }
+    const waited = path.waited > 0 ? `, ${duration(path.waited)} of it waiting` : "";
+    const late = path.late ? ` It begins ${duration(path.late)} into the run: no other execution fed its first step.` : "";
+    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} in ${duration(path.length)}${waited}.${late}`;
   }
   if (size < data.total) {
     $("thinned").hidden = false;
@@ -113,15 +112,17 @@
     const indices = [...data.kind.keys()].filter((i) => data.kind[i] === kind);
     return indices.length ? bars(indices, kind === RUNNING ? { hatch_pattern: "/", hatch_scale: 6, hatch_weight: 1.5 } : {}) : null;
   });
-  const onPath = [...data.path.keys()].filter((i) => data.path[i]).sort((a, b) => data.start[a] - data.start[b]);
+  const onPath = [...data.path.keys()].filter((i) => data.path[i] !== null).sort((a, b) => data.start[a] - data.start[b]);
+  const [from, to] = [onPath.slice(0, -1), onPath.slice(1)];
+  const thin = onPath.length > MANY_STEPS;
   const marks = onPath.length ? [
-    bars(onPath, { fill_color: null, line_width: 2 }),
+    bars(onPath, { fill_color: null, line_width: thin ? 1 : 2 }),
     figure.segment({
-      x0: onPath.slice(0, -1).map((i) => right[i]),
-      y0: onPath.slice(0, -1).map((i) => laneY[data.lane[i]]),
-      x1: onPath.slice(1).map((i) => data.start[i]),
-      y1: onPath.slice(1).map((i) => laneY[data.lane[i]]),
-      line_width: 1.5,
+      x0: to.map((i) => data.path[i]), // where the event came that it waited for
+      y0: from.map((i) => laneY[data.lane[i]]),
+      x1: to.map((i) => data.start[i]),
+      y1: to.map((i) => laneY[data.lane[i]]),
+      line_width: thin ? 0.3 : 1.5,
     }),
   ] : [];
 
