@@ -37,6 +37,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[_stderr_key].close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("once")  # a page looks the same whichever Python wrote it
+
+
 @pytest.fixture(scope="session")
 def upstream_class(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Upstream's ExecutionTracker, unregistered."""
