@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
 
@@ -64,3 +67,20 @@ def story() -> ExecutionTracker:
     )
     tracker.record_routine_end("report")
     return tracker
+
+
+# Texts that are times, in several forms and zones, and texts that only look so.
+_ZONES = st.sampled_from([None, timezone.utc, ZoneInfo("Asia/Kolkata"), ZoneInfo("America/St_Johns")])
+_MOMENTS = st.datetimes(datetime(2026, 10, 24), datetime(2026, 10, 26))
+TIMES = st.one_of(
+    st.builds(
+        lambda moment, zone, timespec: moment.replace(tzinfo=zone).isoformat(timespec=timespec),
+        _MOMENTS | st.sampled_from([datetime(2026, 10, 25, 2, 30, 0, 5)]),
+        _ZONES,
+        st.sampled_from(["microseconds"] * 3 + ["seconds", "milliseconds"]),
+    ),
+    st.sampled_from([None, "", "?", 5, "2026-10-25T02:30:00.0000x0", "2026-10-25T99:30:00.000000"]),
+    st.sampled_from(["2026-10-25T02:30:00Z000000", "2026-10-25T02:30:00.00000\N{ARABIC-INDIC DIGIT ONE}"]),
+    st.from_regex(r"2026-10-25T02:30:00[.,][0-9]{3}[0-9+]{3}([+-]0[0-9]:00|[0-9+Z]{6})?", fullmatch=True),
+    st.text(min_size=26, max_size=26).map(lambda text: text[:19] + "." + text[20:]),
+)

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import TIMES
 
 from execution_tracker import ExecutionTracker, merge
-from execution_tracker.merging import _instant_of
 from execution_tracker.timestamps import to_ns
 
 Record = dict[str, Any]
@@ -274,31 +273,6 @@ def test_equal_times_stay_in_the_order_of_the_trackers_and_of_their_records() ->
 def test_records_without_a_readable_time_come_first() -> None:
     merged = merge([with_starts("2026-07-01T00:00:00.000000", "?"), with_starts(None, "1960-01-01T00:00:00.000000")])
     assert starts_of(merged) == ["?", None, "1960-01-01T00:00:00.000000", "2026-07-01T00:00:00.000000"]
-
-
-ZONES = st.sampled_from([None, timezone.utc, ZoneInfo("Asia/Kolkata"), ZoneInfo("America/St_Johns")])
-MOMENTS = st.datetimes(datetime(2026, 10, 24), datetime(2026, 10, 26))
-TIMES = st.one_of(
-    st.builds(
-        lambda moment, zone, timespec: moment.replace(tzinfo=zone).isoformat(timespec=timespec),
-        MOMENTS | st.sampled_from([datetime(2026, 10, 25, 2, 30, 0, 5)]),
-        ZONES,
-        st.sampled_from(["microseconds"] * 3 + ["seconds", "milliseconds"]),
-    ),
-    st.sampled_from([None, "", "?", 5, "2026-10-25T02:30:00.0000x0", "2026-10-25T99:30:00.000000"]),
-    st.sampled_from(["2026-10-25T02:30:00Z000000", "2026-10-25T02:30:00.00000\N{ARABIC-INDIC DIGIT ONE}"]),
-    st.from_regex(r"2026-10-25T02:30:00[.,][0-9]{3}[0-9+]{3}([+-]0[0-9]:00|[0-9+Z]{6})?", fullmatch=True),
-    st.text(min_size=26, max_size=26).map(lambda text: text[:19] + "." + text[20:]),
-)
-
-
-@given(st.lists(TIMES, max_size=20))
-def test_the_quick_reading_of_times_is_that_of_to_ns(times: list[Any]) -> None:
-    instant_of = _instant_of("start_time")
-    for text in times:
-        known = to_ns(text)
-        found = instant_of({"start_time": text})
-        assert found == known if known is not None else found < -(10**20)
 
 
 # --- the law ---

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from runs import TIMES
 
-from execution_tracker.timestamps import ClockFace, to_ns
+from execution_tracker.timestamps import ClockFace, instant_reader, to_ns
 
 NANOSECONDS = st.integers(0, 4_000_000_000 * 10**9)
 
@@ -144,3 +146,8 @@ def test_what_is_no_time_gives_none(text: object) -> None:
 def test_a_time_so_late_that_some_zone_is_in_the_year_10000_is_none(text: str) -> None:
     assert to_ns(text) is None
     assert ClockFace(timezone(timedelta(hours=23, minutes=59))).text(to_ns("9999-12-30T23:59:59+00:00") or 0)
+
+
+@given(st.lists(TIMES, max_size=20))
+def test_the_quick_reading_of_times_is_that_of_to_ns(times: list[Any]) -> None:
+    assert list(map(instant_reader(), times)) == list(map(to_ns, times))

@@ -14,7 +14,7 @@ from execution_tracker.metrics import percentile, routine_performance
 from execution_tracker.pairing import Record, hashable
 from execution_tracker.payloads import as_key, json_safe
 from execution_tracker.persistence import names_of
-from execution_tracker.timestamps import SECOND_NS, to_ns
+from execution_tracker.timestamps import SECOND_NS, instant_reader
 
 if TYPE_CHECKING:
     from execution_tracker.folding import Snapshot
@@ -91,14 +91,15 @@ def timeline_of(run: Snapshot) -> Timeline:
 
 
 def _timeline_of(run: Snapshot) -> Timeline:
+    read = instant_reader()
     executions = [
-        Execution(routine_id, start_ns, to_ns(record.get("end_time")), record)
+        Execution(routine_id, start_ns, read(record.get("end_time")), record)
         for routine_id, records in run.executions.items()
         for record in records
-        if (start_ns := to_ns(record.get("start_time"))) is not None
+        if (start_ns := read(record.get("start_time"))) is not None
     ]
     executions.sort(key=lambda execution: execution.start_ns)
-    events = [(at_ns, event) for event in run.events if (at_ns := to_ns(event.get("timestamp"))) is not None]
+    events = [(at_ns, event) for event in run.events if (at_ns := read(event.get("timestamp"))) is not None]
     events.sort(key=lambda timed: timed[0])
     return Timeline(executions, _emissions(executions, events))
 

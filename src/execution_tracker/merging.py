@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from execution_tracker.collector import built_at_once
@@ -11,11 +11,9 @@ from execution_tracker.descriptions import type_name
 from execution_tracker.folding import Snapshot
 from execution_tracker.pairing import Record
 from execution_tracker.retention import Dropped, DroppedRoutine
-from execution_tracker.timestamps import to_ns
+from execution_tracker.timestamps import instant_reader
 from execution_tracker.tracker import ExecutionTracker
 
-# Of the texts that trackers write: "2026-01-31T23:59:59.000000", perhaps with an offset as in "+02:00".
-_TRACKER_LENGTHS = (26, 32)
 _UNREADABLE_NS = -(10**30)
 
 
@@ -70,10 +68,15 @@ def _merged(runs: list[Snapshot], flow_id: str) -> ExecutionTracker:
             dropped.routines[routine_id] = _sum(dropped.routines.get(routine_id), known)
         dropped.events += run.dropped.events
         dropped.widen((run.dropped.first_start_ns, run.dropped.last_end_ns))
-    start_of = _instant_of("start_time")
-    for records in executions.values():
-        records.sort(key=start_of)
-    events.sort(key=_instant_of("timestamp"))
+    read = instant_reader()
+
+    def instant_of(record: Record) -> int:
+        # The texts themselves would not do to sort by, since they may come from several zones.
+        instant_ns = read(record.get("start_time", record.get("timestamp")))
+        return _UNREADABLE_NS if instant_ns is None else instant_ns
+
+    for records in (*executions.values(), events):
+        records.sort(key=instant_of)
     merged = ExecutionTracker(flow_id)
     merged._replace(executions, events, dropped, sum(run.unmatched_ends for run in runs))
     return merged
@@ -91,26 +94,3 @@ def _sum(known: DroppedRoutine | None, other: DroppedRoutine) -> DroppedRoutine:
         "min_ns": min((routine["min_ns"] for routine in extremes), default=0),
         "max_ns": max((routine["max_ns"] for routine in extremes), default=0),
     }
-
-
-def _instant_of(key: str) -> Callable[[Record], int]:
-    """Return what reads the time under a key of a record as :func:`to_ns` does, and less than any if it cannot be read.
-
-    The texts themselves would not do to sort by, since they may come from several zones. Many records share a second,
-    which is read once: a tenth of the cost.
-    """
-    seconds_ns: dict[str, int | None] = {}
-
-    def instant_of(record: Record) -> int:
-        text = record.get(key)
-        if type(text) is str and len(text) in _TRACKER_LENGTHS and text[19] == "." and text.isascii():
-            micro, second = text[20:26], text[:19] + text[26:]
-            second_ns = seconds_ns.get(second)
-            if second_ns is None:
-                second_ns = seconds_ns[second] = to_ns(second)
-            if second_ns is not None and micro.isdecimal():
-                return second_ns + int(micro) * 1000
-        instant_ns = to_ns(text)
-        return _UNREADABLE_NS if instant_ns is None else instant_ns
-
-    return instant_of
