@@ -114,7 +114,7 @@ class CheckedRun(NamedTuple):
 
 
 def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
-    """Return the fields of a serialized run with containers of their own, payloads as they are.
+    """Return the fields of a serialized run, with the records and payloads that are in it.
 
     Args:
         data: What ``serialize`` gave, here or upstream.
@@ -135,12 +135,10 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
     for field, value in fields.items():
         expect(value, _FIELDS[field], field)
     if "routine_executions" in fields:
-        fields["routine_executions"] = {
-            routine_id: _records(records, f"routine_executions[{short(routine_id)}]")
-            for routine_id, records in fields["routine_executions"].items()
-        }
+        for routine_id, records in fields["routine_executions"].items():
+            _expect_records(records, f"routine_executions[{short(routine_id)}]")
     if "event_flow" in fields:
-        fields["event_flow"] = _records(fields["event_flow"], "event_flow")
+        _expect_records(fields["event_flow"], "event_flow")
     if "performance_metrics" in fields:
         fields["performance_metrics"] = metrics = dict(fields["performance_metrics"])
         if _LIFETIME in metrics:
@@ -149,9 +147,20 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
     return CheckedRun(fields, Dropped(), 0) if "routine_executions" in fields else CheckedRun(fields, None, None)
 
 
-def _records(records: Any, place: str) -> list[Record]:
+def _expect_records(records: Any, place: str) -> None:
     expect(records, list, place)
     if not are_all(dict, records):
         for index, record in enumerate(records):
             expect(record, dict, f"{place}[{index}]")
-    return list(map(dict.copy, records))
+
+
+def detached(run: CheckedRun) -> CheckedRun:
+    """Return a run with records of its own, whose payloads are shared."""
+    fields = dict(run.fields)
+    if "routine_executions" in fields:
+        fields["routine_executions"] = {
+            routine_id: list(map(dict.copy, records)) for routine_id, records in fields["routine_executions"].items()
+        }
+    if "event_flow" in fields:
+        fields["event_flow"] = list(map(dict.copy, fields["event_flow"]))
+    return run._replace(fields=fields)

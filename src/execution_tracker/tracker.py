@@ -218,7 +218,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.flow_id
         'nightly'
         """
-        self._take_over(persistence.checked_run(data, strict=strict))
+        self._take_over(persistence.detached(persistence.checked_run(data, strict=strict)))
 
     def _take_over(self, run: persistence.CheckedRun) -> None:
         fields = run.fields
