@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -281,15 +280,19 @@ def test_a_payload_is_empty_or_not_at_the_moment_of_the_call(container: Any, cap
     assert tracker.routine_executions["a"][0]["params"] == tracker.event_flow[0]["data"] == {}
 
 
-def test_a_capture_takes_no_time_of_the_execution() -> None:
+def test_a_capture_takes_no_time_of_the_execution(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 0
+
     def capture(payload: Any) -> Any:
-        time.sleep(0.2)
+        nonlocal now_ns
+        now_ns += 5 * 10**9
         return payload
 
+    monkeypatch.setattr("execution_tracker.recording.perf_counter_ns", lambda: now_ns)
     tracker = ExecutionTracker(capture=capture)
     tracker.record_routine_start("a", {"slow": 1})
     tracker.record_routine_end("a", result={"slow": 2})
-    assert tracker.routine_executions["a"][0]["execution_time"] < 0.2
+    assert tracker.routine_executions["a"][0]["execution_time"] == 1e-9
 
 
 @pytest.mark.parametrize("live", [False, True])
