@@ -12,7 +12,7 @@
     return;
   }
 
-  const EDGE = links.some((link) => link.source === link.target) ? 64 : 38;
+  const EDGE = links.some((link) => link.source === link.target) ? 68 : 38;
 
   // Layers: as far right as the longest way there, once the links that lead back are set aside.
   for (const node of nodes) node.next = links.filter((link) => link.source === node && link.target !== node);
