@@ -84,7 +84,7 @@ def test_each_script_prints_its_tables(run, command, tables):
 def test_the_page_is_written_between_its_marks_and_nowhere_else(run, tmp_path):
     page = tmp_path / "performance.md"
     shutil.copy(ROOT / "docs" / "performance.md", page)
-    between = re.compile(r"<!-- (\w+) -->\n(.*?)<!-- end of \1 -->", re.DOTALL)
+    between = re.compile(r"<!-- ([\w ]+) -->\n(.*?)<!-- end of \1 -->", re.DOTALL)
     prose = between.sub(r"\1", page.read_text(encoding="utf-8"))
     run(BENCHMARKS / "performance_page.py", "--quick", "--page", page)
     written = page.read_text(encoding="utf-8")
