@@ -294,10 +294,8 @@ def test_a_payload_that_leads_back_to_its_tracker_ends_there(tmp_path: Path, pay
 
 
 def test_a_signal_handler_that_comes_in_while_a_run_is_written_gets_all_of_it() -> None:
-    tracker, written = recorded(), []
-    with tracker._written():
-        written.append(tracker.serialize())
-    assert written == [tracker.serialize()]
+    tracker = recorded()
+    assert tracker._written(lambda _: tracker.serialize()) == tracker.serialize()
     assert not tracker._writers
 
 

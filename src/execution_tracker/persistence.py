@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError, expect, short
@@ -105,12 +105,13 @@ def _make_columns_safe(keys: tuple[str, ...], records: list[Record]) -> None:
 # --- what is accepted as a run ---
 
 
-class CheckedRun(NamedTuple):
-    """The fields of a serialized run, None where it has none."""
+class CheckedRun:
+    """The fields of a serialized run that it has, and what they do not tell; None where it has no records."""
 
-    fields: dict[str, Any]
-    dropped: Dropped | None
-    unmatched_ends: int | None
+    def __init__(self, fields: dict[str, Any], dropped: Dropped | None = None, unmatched_ends: int | None = None):
+        self.fields = fields
+        self.dropped = dropped
+        self.unmatched_ends = unmatched_ends
 
 
 def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
@@ -144,7 +145,7 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
         if _LIFETIME in metrics:
             return CheckedRun(fields, *from_json(metrics.pop(_LIFETIME), f"performance_metrics[{_LIFETIME!r}]"))
     # Other records have another past, of which nothing is known.
-    return CheckedRun(fields, Dropped(), 0) if "routine_executions" in fields else CheckedRun(fields, None, None)
+    return CheckedRun(fields, Dropped(), 0) if "routine_executions" in fields else CheckedRun(fields)
 
 
 def _expect_records(records: Any, place: str) -> None:
@@ -163,4 +164,4 @@ def detached(run: CheckedRun) -> CheckedRun:
         }
     if "event_flow" in fields:
         fields["event_flow"] = list(map(dict.copy, fields["event_flow"]))
-    return run._replace(fields=fields)
+    return CheckedRun(fields, run.dropped, run.unmatched_ends)

@@ -72,7 +72,8 @@ def plain_column(values: Sequence[Any], levels: int) -> Sequence[Any] | None:
     if not are_all(kind, values):
         return None
     if kind is str:
-        is_plain = max(map(len, values)) <= _MAX_TEXT and is_text("".join(values))
+        joined = "".join(values)
+        is_plain = len(joined) <= _MAX_TEXT * len(values) and is_text(joined)
     elif kind is int:
         is_plain = min(values) > -_BEYOND_INT and max(values) < _BEYOND_INT
     elif kind is float:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import count
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,9 @@ from execution_tracker.retention import Dropped
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from typing import TypeVar
+
+    Written = TypeVar("Written")
 
 # How long a recorder waits for another thread that folds. Only foreign code can make it wait so long: a finalizer that
 # runs inside the fold and itself waits for a lock that the recorder holds. The entry is folded later then.
@@ -277,17 +279,15 @@ class Recording:
             sequential_ns=None,  # who holds the records may have changed them
         )
 
-    @contextmanager
-    def _written(self) -> Iterator[Snapshot]:
-        """Give what there is to be written; nothing to a payload that leads back here while that goes on."""
+    def _written(self, write: Callable[[Snapshot], Written]) -> Written:
+        """Return what is written of this run: nothing in a payload that leads back here while that goes on."""
         thread = threading.get_ident()
         if asking.depth and thread in self._writers:  # not a signal handler, which is to get all
-            yield Fold().snapshot()
-            return
+            return write(Fold().snapshot())
         is_outermost = thread not in self._writers
         self._writers.add(thread)
         try:
-            yield self._snapshot()
+            return write(self._snapshot())
         finally:
             if is_outermost:
                 self._writers.discard(thread)

@@ -198,8 +198,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> sorted(ExecutionTracker("nightly").serialize())
         ['_type', 'event_flow', 'flow_id', 'performance_metrics', 'routine_executions']
         """
-        with self._written() as run:
-            return persistence.run_data(self.flow_id, run, self.performance_metrics)
+        return self._written(lambda run: persistence.run_data(self.flow_id, run, self.performance_metrics))
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:
         """Take over a run that was serialized, here or by upstream, in place of what was recorded.
@@ -248,8 +247,7 @@ class ExecutionTracker(Recording, Serializable):
         """
         from execution_tracker import files
 
-        with self._written() as run:
-            files.write_run(path, files.run_text(self.flow_id, run, self.performance_metrics))
+        self._written(lambda run: files.write_run(path, files.run_text(self.flow_id, run, self.performance_metrics)))
 
     @classmethod
     def load(cls: type[Tracker], path: str | bytes | PathLike[Any]) -> Tracker:
