@@ -210,6 +210,8 @@ def test_an_odd_status_costs_no_other_its_count() -> None:
     numbers = run(*({**ended(0, 1_000_000), "status": status} for status in ("failed", ["odd"], "failed", "completed")))
     assert (numbers["failed"], numbers["completed"]) == (2, 1)
     assert numbers["status_counts"] == {"failed": 2, "['odd']": 1, "completed": 1}
+    numbers = run(ended(0, 1_000_000), {"routine_id": "a", "start_time": text(0)})
+    assert numbers["status_counts"] == {"completed": 1, "null": 1}
 
 
 def test_records_without_any_key_still_give_metrics() -> None:

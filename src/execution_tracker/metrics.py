@@ -137,10 +137,7 @@ def _ended_and_total(times: list[float], *dropped: DroppedRoutine | None) -> tup
 
 
 def _status_counts(records: list[Record]) -> Counter[Any]:
-    try:
-        statuses = [record["status"] for record in records]
-    except KeyError:  # edited by hand
-        statuses = [record.get("status") for record in records]
+    statuses = [record.get("status") for record in records]
     try:
         return Counter(statuses)
     except Exception:  # one of them cannot be a key
