@@ -268,16 +268,12 @@ def ends_of(edge: dict[str, Any]) -> tuple[str, str, str]:
 
 def led_nowhere(edges: list[dict[str, Any]]) -> str:
     """Return a sentence on the events that fed no execution, an empty one if all did."""
-    counts = {ends_of(edge): edge["count"] - edge["fed"] for edge in edges if edge["count"] > edge["fed"]}
-    if not counts:
+    left = [(edge["count"] - edge["fed"], *ends_of(edge)) for edge in edges if edge["count"] > edge["fed"]]
+    if not left:
         return ""
-    largest = sorted(counts.items(), key=lambda item: item[1], reverse=True)
-    named = [
-        f"{source} {event}{f' → {target}' if target else ''} ({count:,})"
-        for (source, event, target), count in largest[:5]
-    ]
-    more = [f"{len(largest) - 5:,} more"] if len(largest) > 5 else []
-    return f"Led to no start: {counted(sum(counts.values()), 'event')}: {', '.join(named + more)}."
+    left.sort(key=lambda edge: edge[0], reverse=True)
+    named = [f"{source} {event}{f' → {target}' * bool(target)} ({count:,})" for count, source, event, target in left]
+    return f"Led to no start: {counted(sum(edge[0] for edge in left), 'event')}: {some(named)}."
 
 
 class Failures(NamedTuple):
