@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -166,6 +167,23 @@ def test_bottlenecks_are_the_routines_by_their_share_largest_first() -> None:
     numbers = run(ended(0, 10), ended(0, 30, "b"))
     assert [item["routine_id"] for item in numbers["bottlenecks"]] == ["b", "a"]
     assert [item["share"] for item in numbers["bottlenecks"]] == [pytest.approx(0.75), pytest.approx(0.25)]
+
+
+def test_bottlenecks_of_a_run_in_which_nothing_ended_have_no_share() -> None:
+    assert run(running(0))["bottlenecks"] == [{"routine_id": "a", "total_execution_time": 0.0, "share": 0.0}]
+
+
+def test_a_run_that_ended_before_it_began_lasted_no_time() -> None:
+    assert run(ended(5_000_000, 2_000_000))["wall_time"] == 0.0
+
+
+def test_throughput_counts_executions_that_were_dropped() -> None:
+    tracker = ExecutionTracker(max_records=1)
+    for _ in range(5):
+        with tracker.track("a"):
+            time.sleep(0.001)
+    numbers = tracker.get_performance_metrics()
+    assert numbers["throughput"] == 5 / numbers["wall_time"]
 
 
 def test_every_status_is_counted_and_the_counts_add_up() -> None:

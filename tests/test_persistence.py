@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker, InvalidRunError, TrackerError, files
+from execution_tracker.payloads import json_safe
 
 SRC = str(Path(files.__file__).parent.parent)
 
@@ -318,6 +319,33 @@ def test_a_fast_copy_of_records_is_json_safe_and_independent(values: list[Any], 
     data = tracker.serialize()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert "".join(files.run_text("", tracker._snapshot(), {})) == json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("plain", "odd"),
+    [
+        ("text", "\ud83d\ude00"),
+        ("text", "é\ud800"),
+        (1, 10**5000),
+        (1, -(10**5000)),
+        (1.5, math.nan),
+        (1.5, -math.inf),
+        ({"k": 1}, {"\ud83d\ude00": 1}),
+        ({"k": "x"}, {"k": "\ud83d\ude00"}),
+        ({"k": 1}, {Key("k"): 1}),
+        (True, None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_odd_values_are_made_safe_among_many_of_their_type_as_they_would_be_alone(plain: Any, odd: Any) -> None:
+    for others in (plain, odd):
+        payloads = [{"value": odd if number == 250 else others} for number in range(300)]
+        tracker = ExecutionTracker()
+        for payload in payloads:
+            tracker.record_event("a", "e", data=payload)
+        events = tracker.serialize()["event_flow"]
+        assert [event["data"] for event in events] == list(map(json_safe, payloads))
+        assert json.loads(json.dumps(events, ensure_ascii=False).encode()) == events
 
 
 def test_a_serialized_run_is_independent_of_the_tracker() -> None:
