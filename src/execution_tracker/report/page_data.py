@@ -46,8 +46,7 @@ class Bar(NamedTuple):
     start_ns: int
     duration_ns: int | None  # None while it runs
     kind: int
-    on_path: bool
-    fed_at_ns: int  # when the event came that it waited for, if it is on the path; else when it started
+    fed_at_ns: int | None  # on the critical path, when that for which it waited came; None beside it
     record: Record
 
 
@@ -59,7 +58,7 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
     timeline = analysis.timeline_of(run)
     path = summary.critical_path(timeline)
-    fed_at_ns = {step.position: step.fed_at_ns for step in path.steps}
+    fed_at_ns = {step.position: step.execution.start_ns - step.waited_ns for step in path.steps}
     bars = _bars(timeline, names, fed_at_ns)
     unplaced = sum(map(len, run.executions.values())) - len(bars)
     by_name = {name: routine for name, routine in zip(names.values(), routines, strict=True) if routine}
@@ -117,7 +116,7 @@ def _weight(routine: dict[str, Any] | None) -> tuple[float, int]:
 def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> list[list[Any]]:
     on_path = [0] * len(routines)
     for bar in bars:
-        if bar.on_path:
+        if bar.fed_at_ns is not None:
             on_path[bar.routine] += bar.duration_ns or 0
     return [
         [
@@ -135,7 +134,7 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(timeline: analysis.Timeline, names: dict[Any, str], fed_at_ns: dict[int, int | None]) -> list[Bar]:
+def _bars(timeline: analysis.Timeline, names: dict[Any, str], fed_at_ns: dict[int, int]) -> list[Bar]:
     """Return the executions whose start can be read, by their starts."""
     numbers = {routine_id: number for number, routine_id in enumerate(names)}
     bars = []
@@ -143,8 +142,7 @@ def _bars(timeline: analysis.Timeline, names: dict[Any, str], fed_at_ns: dict[in
         duration_ns = execution.elapsed_ns
         kind = _RUNNING if duration_ns is None else _kind(execution.record.get("status"))
         number = numbers[execution.routine_id]
-        path = position in fed_at_ns, fed_at_ns.get(position) or execution.start_ns
-        bars.append(Bar(number, execution.start_ns, duration_ns, kind, *path, execution.record))
+        bars.append(Bar(number, execution.start_ns, duration_ns, kind, fed_at_ns.get(position), execution.record))
     return bars
 
 
@@ -168,7 +166,7 @@ def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
         lanes = list(_lanes(of_band, end_ns))
         for bar, (lane, start_ns) in zip(of_band, lanes, strict=True):
             row = (bar.routine, lane_count + lane, _seconds(start_ns - origin_ns), bar.duration_ns, bar.kind)
-            path = _seconds(bar.fed_at_ns - origin_ns) if bar.on_path else None
+            path = None if bar.fed_at_ns is None else _seconds(bar.fed_at_ns - origin_ns)
             for column, value in zip(columns.values(), (*row, path), strict=True):
                 column.append(value)
             for key, column in details.items():
@@ -195,7 +193,7 @@ def _most_telling(bars: list[Bar]) -> list[Bar]:
 
     def telling(index: int) -> tuple[bool, bool, int]:
         bar = bars[index]
-        return bar.on_path, bar.kind in (_FAILED, _RUNNING), bar.duration_ns or 0
+        return bar.fed_at_ns is not None, bar.kind in (_FAILED, _RUNNING), bar.duration_ns or 0
 
     return [bars[index] for index in sorted(nlargest(MAX_DRAWN, range(len(bars)), key=telling))]
 
