@@ -516,6 +516,8 @@ def test_data_that_is_deserialized_is_not_changed() -> None:
     tracker.deserialize(data)
     tracker.record_routine_end("a")
     tracker.record_routine_start("a")
+    tracker.record_event("a", "e")
+    assert tracker.get_performance_metrics()["running"] == 1  # what was recorded is folded now
     assert data == before
 
 
