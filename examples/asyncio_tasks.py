@@ -3,7 +3,7 @@
     python examples/asyncio_tasks.py
 
 Pages are fetched at the same time, each by a task of its own, from a server that is made up. One page is missing, and
-one takes so long that it is given up.
+one takes so long that it is given up. What runs inside a block of `track` has that execution as its parent.
 """
 
 import asyncio
@@ -24,17 +24,18 @@ async def main() -> None:
 
 async def fetch_in_time(name: str) -> None:
     try:
-        words = await asyncio.wait_for(fetch(name), PATIENCE_S)
-        tracker.record_event("fetch", "fetched", "store", {"name": name, "words": words})
+        fetched = await asyncio.wait_for(fetch(name), PATIENCE_S)
     except (LookupError, asyncio.TimeoutError):
         return  # the tracker knows
-    with tracker.track("store", {"name": name}):
+    async with tracker.track("store", {"name": name}, caused_by=fetched):
         await asyncio.sleep(0.005)
 
 
-@tracker.tracked()
 async def fetch(name: str) -> int:
-    return len([word async for word in read(name)])
+    """Fetch a page and return the id of the event that says so."""
+    async with tracker.track("fetch", {"name": name}) as execution:
+        execution.result = words = len([word async for word in read(name)])
+        return tracker.record_event("fetch", "fetched", "store", {"name": name, "words": words})
 
 
 @tracker.tracked()

@@ -3,7 +3,8 @@
     python examples/count_words.py [FOLDER]
 
 Worker threads read and parse the files, the main thread merges the counts. The tracker records each execution of the
-four routines and the events between them; the report at the end comes from its metrics and its records.
+four routines and the events between them, with the execution that emits each event and the event that causes each
+execution. The report at the end comes from its metrics and its records.
 """
 
 import ast
@@ -43,23 +44,25 @@ def files_below(folder: Path) -> list[Path]:
 def count_files(tracker: ExecutionTracker, paths: list[Path]) -> Counter[str]:
     totals: Counter[str] = Counter()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for path, counts in zip(paths, pool.map(partial(count_file, tracker), paths), strict=True):
-            if counts is not None:
-                run(tracker, "merge", path, totals.update, counts)
+        for path, counted in zip(paths, pool.map(partial(count_file, tracker), paths), strict=True):
+            if counted is not None:
+                counts, event = counted
+                run(tracker, "merge", path, partial(totals.update, counts), caused_by=event)
     return totals
 
 
-def count_file(tracker: ExecutionTracker, path: Path) -> dict[str, int] | None:
-    """Read and parse one file, and return its counts, None if it cannot be read or parsed."""
+def count_file(tracker: ExecutionTracker, path: Path) -> tuple[dict[str, int], int | None] | None:
+    """Read and parse one file.
+
+    Returns its counts and the id of the event that carries them, None if the file cannot be read or parsed.
+    """
     parse = parse_python if path.suffix == ".py" else parse_markdown
+    read = partial(path.read_text, encoding="utf-8-sig")
     try:
-        text = run(tracker, "read", path, partial(path.read_text, encoding="utf-8-sig"))
-        tracker.record_event("read", "text", parse.__name__, {"path": str(path), "characters": len(text)})
-        counts = run(tracker, parse.__name__, path, parse, text)
-        tracker.record_event(parse.__name__, "counts", "merge", {"path": str(path), **counts})
+        text, event = run(tracker, "read", path, read, emits=("text", parse.__name__))
+        return run(tracker, parse.__name__, path, partial(parse, text), caused_by=event, emits=("counts", "merge"))
     except (OSError, SyntaxError, ValueError):  # recorded by run()
         return None
-    return counts
 
 
 def parse_python(text: str) -> dict[str, int]:
@@ -71,19 +74,41 @@ def parse_markdown(text: str) -> dict[str, int]:
     return {"words": sum(any(map(str.isalnum, word)) for word in text.split())}  # a lone "#" or "-" is no word
 
 
-def run(tracker: ExecutionTracker, routine: str, path: Path, work: Callable[..., Any], *arguments: Any) -> Any:
+def run(
+    tracker: ExecutionTracker,
+    routine: str,
+    path: Path,
+    work: Callable[[], Any],
+    caused_by: int | None = None,
+    emits: tuple[str, str] | None = None,
+) -> tuple[Any, int | None]:
     """Do some work as one execution of a routine, "failed" where it raises.
 
-    Threads run the same routine at the same time. The id that a start returns tells which of them ends.
+    Threads run the same routine at the same time. Ids tell which execution emits an event, and which one ends.
+
+    Args:
+        tracker: Records the execution.
+        routine: The routine.
+        path: The file that is worked on.
+        work: What is done.
+        caused_by: The id of the event that caused it.
+        emits: The event that carries the result: its name, and the routine that receives it.
+
+    Returns:
+        The result, and the id of that event.
     """
-    execution = tracker.record_routine_start(routine, {"path": str(path)})
+    execution_id = tracker.record_routine_start(routine, {"path": str(path)}, caused_by=caused_by)
+    event = None
     try:
-        result = work(*arguments)
+        result = work()
+        if emits is not None:
+            event = tracker.record_event(routine, *emits, {"path": str(path)}, execution_id=execution_id)
     except Exception as error:
-        tracker.record_routine_end(routine, "failed", error=f"{type(error).__name__}: {error}", execution_id=execution)
+        message = f"{type(error).__name__}: {error}"
+        tracker.record_routine_end(routine, "failed", error=message, execution_id=execution_id)
         raise
-    tracker.record_routine_end(routine, execution_id=execution)
-    return result
+    tracker.record_routine_end(routine, execution_id=execution_id)
+    return result, event
 
 
 # The report

@@ -47,8 +47,8 @@ def search(start: int, stop: int) -> Gap:
     tracker, part = tracker_of(get_worker()), {"start": start, "stop": stop}
     with tracker.track("sieve", part):
         primes = sieve(start, stop)
-        tracker.record_event("sieve", "primes", "measure", {"count": len(primes)})
-    with tracker.track("measure", part) as execution:
+        found = tracker.record_event("sieve", "primes", "measure", {"count": len(primes)})
+    with tracker.track("measure", part, caused_by=found) as execution:
         execution.result = gap = measure(primes)
     return gap
 
@@ -77,7 +77,7 @@ def measure(primes: list[int]) -> Gap:
 def print_report(tracker: ExecutionTracker) -> None:
     metrics: dict[str, Any] = tracker.get_performance_metrics()
     calls = tracker.routine_executions["search"]
-    by_worker = Counter(record["params"]["worker"] for record in calls)
+    by_worker = Counter(record["worker"] for record in calls)
     print(f"{metrics['flow_id']}: {metrics['wall_time']:.3f} s, at most {metrics['peak_concurrency']} at once")
     print(f"{len(calls)} calls on {len(by_worker)} workers, {metrics['total_events']} events\n")
     print("routine  executions  failed   median ms    total ms")

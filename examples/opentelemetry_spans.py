@@ -43,21 +43,13 @@ def work() -> None:
 
 
 def handle(line: str) -> None:
-    quantity, article = parse(line)
-    tracker.record_event("parse", "order", "pack", {"article": article})
-    pack(article, quantity)
-
-
-@tracker.tracked()
-def parse(line: str) -> tuple[int, str]:
-    quantity, article = line.split()
-    return int(quantity), article
-
-
-@tracker.tracked()
-def pack(article: str, quantity: int) -> str:
-    time.sleep(quantity / 100)
-    return f"a box of {quantity} {article}"
+    with tracker.track("parse", {"line": line}) as execution:
+        count, article = line.split()
+        execution.result = quantity, article = int(count), article
+        order = tracker.record_event("parse", "order", "pack", {"article": article})
+    with tracker.track("pack", {"article": article, "quantity": quantity}, caused_by=order) as execution:
+        time.sleep(quantity / 100)
+        execution.result = f"a box of {quantity} {article}"
 
 
 # The way out
@@ -76,7 +68,7 @@ def one_line(span: ReadableSpan) -> str:
     assert span.end_time is not None
     assert span.attributes is not None
     place = "  in the run" if span.parent else ""
-    links = f", fed by {len(span.links)}" if span.links else ""
+    links = f", caused by {len(span.links)}" if span.links else ""
     told = span.status.description or span.attributes.get("execution_tracker.result", "")
     return f"{span.name:<6} {(span.end_time - span.start_time) / 1e6:7.3f} ms{place}{links}  {told}".rstrip() + "\n"
 

@@ -17,21 +17,22 @@ def at(second: float) -> str:
     return (BEGIN + timedelta(seconds=second)).isoformat(timespec="microseconds")
 
 
-def execution(routine_id: Any, start: float, end: float | None, error: Any = None) -> dict[str, Any]:
+def execution(routine_id: Any, start: float, end: float | None, error: Any = None, **facts: Any) -> dict[str, Any]:
     record = {"routine_id": routine_id, "start_time": at(start), "params": {}, "status": "running"}
     if end is None:
-        return record
+        return record | facts
     ended = {**record, "status": "completed", "end_time": at(end), "execution_time": float(end - start)}
-    return ended if error is None else {**ended, "status": "failed", "error": error}
+    return (ended if error is None else {**ended, "status": "failed", "error": error}) | facts
 
 
-def event(source: Any, second: float, target: Any = None, name: Any = "done") -> dict[str, Any]:
+def event(source: Any, second: float, target: Any = None, name: Any = "done", **facts: Any) -> dict[str, Any]:
     return {
         "timestamp": at(second),
         "source_routine_id": source,
         "event_name": name,
         "target_routine_id": target,
         "data": {},
+        **facts,
     }
 
 
@@ -48,21 +49,25 @@ def story() -> ExecutionTracker:
     """Three files are fetched; two are parsed, one of them with a failure; the last load still runs."""
     tracker = run(
         [
-            execution("fetch", 0, 1.5),
-            execution("fetch", 0.5, 2.25),
-            execution("fetch", 1, 4),
-            execution("parse", 1.75, 2.5),
-            execution("parse", 4.5, 5.25, "SyntaxError: unexpected end of file\n  in b.csv, line 12"),
-            execution("parse", 5.25, 65),
-            execution("load", 66, 190.5),
-            execution("load", 190, None),
+            execution("fetch", 0, 1.5, execution_id=1),
+            execution("fetch", 0.5, 2.25, execution_id=2),
+            execution("fetch", 1, 4, execution_id=3),
+            execution("parse", 1.75, 2.5, execution_id=4, caused_by=[1]),
+            execution(
+                *("parse", 4.5, 5.25, "SyntaxError: unexpected end of file\n  in b.csv, line 12"),
+                execution_id=5,
+                caused_by=[2],
+            ),
+            execution("parse", 5.25, 65, execution_id=6, caused_by=[3]),
+            execution("load", 66, 190.5, execution_id=7),
+            execution("load", 190, None, execution_id=8),
         ],
         [
-            event("fetch", 1.5, "parse", "fetched"),
-            event("fetch", 2.25, "parse", "fetched"),
-            event("fetch", 4, "parse", "fetched"),
-            event("parse", 2.5, "load", "parsed"),
-            event("parse", 65, "load", "parsed"),
+            event("fetch", 1.5, "parse", "fetched", event_id=1, execution_id=1),
+            event("fetch", 2.25, "parse", "fetched", event_id=2, execution_id=2),
+            event("fetch", 4, "parse", "fetched", event_id=3, execution_id=3),
+            event("parse", 2.5, "load", "parsed", event_id=4, execution_id=4),
+            event("parse", 65, "load", "parsed", event_id=5, execution_id=6),
         ],
     )
     tracker.record_routine_end("report")

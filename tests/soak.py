@@ -5,7 +5,8 @@ handler, finalizers and forked children record, while others save, load, merge, 
 are bounded by ``max_records`` and live as long as the soak; two keep everything and are replaced in every round. Of
 each pair somebody holds the containers of one. When a round ends, everybody stops and every call is accounted for.
 
-Each file and copy must be a moment of the run: of every engine the first so many calls, without a gap.
+Each file and copy must be a moment of the run: of every engine the first so many calls, without a gap, with the facts
+that belong to them. Numbers that were read bit by bit must be those that come out of the whole run.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from execution_tracker import ExecutionTracker, merge
+from execution_tracker._metrics import metrics_of
 
 ROUND_S = 5.0
 HANGS_S = 300  # no round takes so long, unless somebody waits for ever
@@ -44,6 +46,12 @@ ENGINES = 3
 TASKS = 12
 OPEN_KEYS = ["routine_id", "start_time", "params", "status"]
 ENDED_KEYS = [*OPEN_KEYS, "end_time", "result", "execution_time"]
+WORKERS = {
+    "engine main": "MainThread",
+    "handler": "MainThread",
+    "child": "forker",
+}  # others are called as their threads
+FACTS = ["execution_id", "parent_id", "caused_by", "worker"]
 
 Record = dict[str, Any]
 
@@ -82,16 +90,19 @@ class Subject:
         self.held = (self.tracker.routine_executions, self.tracker.event_flow) if live else None
         self.calls = {what: Tally() for what in ("completed", "failed", "late", "event", "unmatched")}
         self.numbers: dict[str, Iterator[int]] = {}
+        self.last_events: dict[str, int] = {}
 
     def one_after_another(self, routine_id: str, rng: random.Random) -> int:
         """Record an execution and an event of a routine that no one else records, under its next number."""
         number = next(self.numbers.setdefault(routine_id, count()))
         payload = {"number": number}
         status = rng.choice(["completed", "completed", "failed", "late"])
-        execution_id = self.tracker.record_routine_start(routine_id, payload)
-        self.tracker.record_event(routine_id, "done", "shared", payload)
-        self.calls["event"].add()
+        cause = self.last_events.get(routine_id)
+        execution_id = self.tracker.record_routine_start(routine_id, payload, caused_by=cause)
         by_id = execution_id if rng.random() < 0.5 else None
+        event_id = self.tracker.record_event(routine_id, "done", "shared", payload, execution_id=by_id)
+        self.last_events[routine_id] = event_id
+        self.calls["event"].add()
         if status == "late":
             self.tracker.record_routine_end(routine_id, result=payload, execution_id=by_id)
             by_id = None  # it updates the routine's latest record
@@ -106,9 +117,18 @@ class Subject:
         between()
         with self.tracker.track("shared", inner) as execution:
             execution.result = inner
+            self.tracker.record_event("shared", "inside", None, inner)
+            self.calls["event"].add()
         self.calls["completed"].add()
         between()
         self.tracker.record_routine_end("shared", result=outer)
+        self.calls["completed"].add()
+
+    def elsewhere(self, who: str) -> None:
+        """Record an execution whose times were taken by somebody else."""
+        payload = [f"{who} {next(self.numbers.setdefault(who, count()))}", "elsewhere"]
+        now = time.time()
+        self.tracker.record_execution("shared", now, now + 1, params=payload, result=payload, worker="elsewhere")
         self.calls["completed"].add()
 
     def unmatched(self) -> None:
@@ -165,14 +185,43 @@ def check_moment(run: ExecutionTracker, max_records: int | None) -> None:
                     sent == list(range(first, first + len(sent))), f"events of {routine_id!r} have no gap", sent[-3:]
                 )
                 expect(total - 1 <= first + len(sent) <= total, f"events of {routine_id!r} keep up", sent[-3:], total)
+    check_facts(run)
     run._check()
 
 
+def check_facts(run: ExecutionTracker) -> None:
+    """Check that each call is linked with the calls that its engine meant, as far as they are kept."""
+    records = [record for of_routine in run.routine_executions.values() for record in of_routine]
+    executions = {record["execution_id"]: record for record in records}
+    events = {event["event_id"]: event for event in run.event_flow}
+    expect(len(executions) == len(records), "each execution has its own id", len(executions), len(records))
+    expect(len(events) == len(run.event_flow), "each event has its own id", len(events), len(run.event_flow))
+    for event in events.values():
+        expect("execution_id" in event, "each event has an emitter", event)
+        emitter = executions.get(event["execution_id"])
+        if emitter is not None:
+            expect(emitter["routine_id"] == event["source_routine_id"], "an emitter is of the source", event, emitter)
+            expect(emitter["params"] == event["data"], "an event is that of its own execution", event, emitter)
+    for record in records:
+        routine_id, number = record["routine_id"], record["params"]
+        for cause in record.get("caused_by", []):
+            if cause in events:
+                expect(events[cause]["source_routine_id"] == routine_id, "a cause is the one given", record)
+                expect(events[cause]["data"]["number"] == number["number"] - 1, "a cause is the one given", record)
+        if routine_id != "shared":
+            expect(record["worker"] == WORKERS.get(routine_id, routine_id), "a worker is the thread", record)
+        parent = executions.get(record.get("parent_id"))
+        if parent is not None:
+            expect(parent["routine_id"] == "shared" and parent["params"][1] == "inner", "parents are blocks", record)
+
+
 def check_record(record: Record) -> None:
+    facts = [key for key in FACTS if key in record]
+    expect({"execution_id", "worker"} <= {*facts}, "a record has an id and a worker", record)
     if record["status"] == "running":
-        expect(list(record) == OPEN_KEYS, "an open record is whole", record)
+        expect(list(record) == [*OPEN_KEYS, *facts], "an open record is whole", record)
     else:
-        expect(list(record) == ENDED_KEYS, "an ended record is whole", record)
+        expect(list(record) == [*ENDED_KEYS, *facts], "an ended record is whole", record)
         expect(record["result"] == record["params"], "an end closes its own start", record)
         expect(record["execution_time"] > 0, "an execution takes time", record)
 
@@ -187,6 +236,8 @@ def check_totals(subject: Subject) -> int:
     expect(found == statuses, "each execution is counted once", dict(found), dict(statuses))
     expect(numbers["total_events"] == calls["event"], "each event is counted once", numbers["total_events"], calls)
     expect(numbers["unmatched_ends"] == calls["unmatched"], "each unmatched end is counted once", numbers, calls)
+    anew = metrics_of(tracker.flow_id, tracker._run())
+    expect(numbers == anew, "numbers that were read bit by bit are those of the whole run", numbers, anew)
     tracker._check()
     if subject.held:
         executions, events = subject.held
@@ -237,8 +288,8 @@ class Round:
         }
         if hasattr(os, "fork"):
             works["forker"] = self.forker
-        threads = [threading.Thread(target=self.repeat, args=(name, work)) for name, work in works.items()]
-        ender = threading.Thread(target=self.until_stopped, args=("ender", self.ender))
+        threads = [threading.Thread(target=self.repeat, args=(name, work), name=name) for name, work in works.items()]
+        ender = threading.Thread(target=self.until_stopped, args=("ender", self.ender), name="ender")
         for thread in [*threads, ender]:
             thread.start()
         deadline = time.monotonic() + seconds
@@ -272,6 +323,7 @@ class Round:
                 subject.one_after_another(name, rng)
                 subject.nested(name + ", nested")
             subject.unmatched()
+            subject.elsewhere(name + ", elsewhere")
             time.sleep(rng.random() / 50)  # leaves time to those who read
 
         return work
@@ -329,6 +381,7 @@ class Round:
         statuses = sum((Counter(part["status_counts"]) for part in parts), Counter())
         found = numbers["status_counts"]
         expect(found == statuses, "statuses of merged runs add up", found, statuses)
+        check_facts(merged)
         merged._check()
 
     def copier(self, rng: random.Random) -> None:

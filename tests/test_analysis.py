@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
-from execution_tracker.analysis import compare, critical_path, event_edges, timeline
+from execution_tracker._timeline import timeline_of
+from execution_tracker.analysis import compare, critical_path, event_edges
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
 
@@ -51,70 +53,108 @@ def path_of(tracker: ExecutionTracker) -> list[tuple[Any, float]]:
     return [(step["routine_id"], step["wait_time"]) for step in critical_path(tracker)]
 
 
-# --- which execution an event feeds ---
+# --- which execution an event led to ---
 
 
-def fed(tracker: ExecutionTracker) -> list[tuple[float, Any, float] | None]:
-    """Return the second of each event, and routine id and start of the execution that it fed."""
-    executions, emissions = timeline(tracker)
-    begin_ns = BEGIN.timestamp() * 1e9
+def in_seconds(time_ns: int) -> float:
+    return (time_ns - BEGIN.timestamp() * 1e9) / 1e9
+
+
+def led(tracker: ExecutionTracker) -> list[tuple[float, Any, float, bool]]:
+    """Return for each link the second of its event, routine and start of its execution, and whether it is inferred."""
+    _, executions, emissions, links = timeline_of(tracker._run())
     return [
-        None
-        if emission.fed is None
-        else (
-            (emission.at_ns - begin_ns) / 1e9,
-            executions[emission.fed].routine_id,
-            (executions[emission.fed].start_ns - begin_ns) / 1e9,
+        (
+            in_seconds(emissions[emission].at_ns),
+            executions[position].routine_id,
+            in_seconds(executions[position].start_ns),
+            is_inferred,
         )
-        for emission in emissions
+        for emission, position, is_inferred in links
     ]
 
 
-def test_an_event_feeds_the_first_execution_of_its_target_that_starts_at_or_after_it() -> None:
-    tracker = run([("b", 1, 2), ("b", 3, 4), ("b", 5, 6)], [event("a", 3, "b")])
-    assert fed(tracker) == [(3, "b", 3)]
+def emitters(tracker: ExecutionTracker) -> list[float | None]:
+    """Return for each event the start of the execution that emitted it."""
+    timeline = timeline_of(tracker._run())
+    return [
+        None if emission.source is None else in_seconds(timeline.executions[emission.source].start_ns)
+        for emission in timeline.emissions
+    ]
 
 
-def test_each_event_of_a_source_feeds_another_execution() -> None:
-    tracker = run([("b", 5, 6), ("b", 7, 8)], [event("a", 1, "b"), event("a", 2, "b", "other"), event("a", 3, "b")])
-    assert fed(tracker) == [(1, "b", 5), (2, "b", 7), None]
+def test_a_routine_that_ran_as_often_as_events_came_takes_them_one_by_one() -> None:
+    tracker = run([("b", 1, 2), ("b", 3, 4), ("b", 5, 6)], [event("a", 3, "b"), event("a", 3.5, "b", "other")])
+    assert led(tracker) == [(3, "b", 3, True), (3.5, "b", 5, True)]
 
 
-def test_events_of_several_sources_may_feed_one_execution() -> None:
+def test_a_routine_that_ran_less_often_takes_all_that_had_come_by_its_start() -> None:
+    events = [event("a", second, "b") for second in (1, 2, 3, 6, 9)]
+    tracker = run([("b", 5, 6), ("b", 7, 8)], events)
+    assert led(tracker) == [(1, "b", 5, True), (2, "b", 5, True), (3, "b", 5, True), (6, "b", 7, True)]
+
+
+def test_events_of_several_sources_may_lead_to_one_execution() -> None:
     tracker = run([("c", 5, 6)], [event("a", 1, "c"), event("b", 2, "c")])
-    assert fed(tracker) == [(1, "c", 5), (2, "c", 5)]
+    assert led(tracker) == [(1, "c", 5, True), (2, "c", 5, True)]
 
 
 def test_events_count_in_the_order_of_their_times_whatever_their_place_in_the_list() -> None:
     tracker = run([("b", 5, 6), ("b", 7, 8)], [event("a", 2, "b"), event("a", 1, "b")])
-    assert fed(tracker) == [(1, "b", 5), (2, "b", 7)]
+    assert led(tracker) == [(1, "b", 5, True), (2, "b", 7, True)]
 
 
-def test_no_execution_feeds_itself_within_one_tick_of_the_clock() -> None:
+def test_no_execution_leads_to_itself_within_one_tick_of_the_clock() -> None:
     tracker = run([("a", 1, 1), ("a", 2, 3)], [event("a", 1, "a")])
-    assert fed(tracker) == [(1, "a", 2)]
+    assert led(tracker) == [(1, "a", 2, True)]
 
 
-def test_events_without_target_or_with_an_unknown_one_feed_none() -> None:
-    assert fed(run([("a", 1, 2)], [event("a", 1), event("a", 1, "nobody")])) == [None, None]
+def test_events_without_target_or_with_an_unknown_one_lead_nowhere() -> None:
+    assert led(run([("a", 1, 2)], [event("a", 1), event("a", 1, "nobody")])) == []
 
 
-def test_an_event_came_from_the_execution_that_still_ran() -> None:
-    executions, (emission,) = timeline(run([("a", 0, 9), ("a", 1, 2), ("a", 4, 5)], [event("a", 3, "b")]))
-    assert emission.source is not None
-    assert executions[emission.source].record["start_time"] == at(0)
+def test_a_recorded_cause_is_taken_as_it_is_and_keeps_others_from_guessing() -> None:
+    tracker = run([("b", 5, 6), ("b", 7, 8), ("b", 9, 10)], [event("a", second, "b") for second in (1, 2, 3)])
+    tracker.routine_executions["b"][0]["caused_by"] = [3]
+    tracker.routine_executions["b"][1]["caused_by"] = [1, 3, 99]
+    assert led(tracker) == [(1, "b", 7, False), (2, "b", 9, True), (3, "b", 5, False), (3, "b", 7, False)]
 
 
-def test_an_event_at_the_very_end_came_from_the_execution_that_ends() -> None:
-    executions, (emission,) = timeline(run([("a", 0, 3), ("a", 1, 2)], [event("a", 3, "b")]))
-    assert emission.source is not None
-    assert executions[emission.source].record["start_time"] == at(0)
+@pytest.mark.parametrize("dropped", ["executions", "events"])
+def test_nothing_is_inferred_where_the_other_end_may_have_been_dropped(dropped: str) -> None:
+    tracker = ExecutionTracker(max_records=1)
+    tracker.record_event("a", "done", "b")
+    tracker.record_execution("b", 1e9, 1e9 + 1)
+    if dropped == "executions":
+        tracker.record_execution("b", 2e9, 2e9 + 1)
+    else:
+        tracker.record_event("a", "done")
+        tracker.record_event("a", "done", "b")
+    tracker.record_routine_start("b")
+    assert led(tracker) == []
+    edge = event_edges(tracker)[0]
+    assert (edge["count"], edge["caused"], edge["max_wait_time"]) == (1, 0, None)
 
 
-def test_an_event_that_came_too_late_is_that_of_the_latest_execution_before_it() -> None:
-    executions, (emission,) = timeline(run([("a", 0, 1), ("a", 1, 2), ("a", 4, 5)], [event("a", 3, "b")]))
-    assert emission.source is not None
-    assert executions[emission.source].record["start_time"] == at(1)
+def test_an_event_of_an_old_file_came_from_the_only_execution_of_its_source_that_ran() -> None:
+    executions = [("a", 0, 9), ("a", 1, 2), ("a", 4, 5)]
+    tracker = run(executions, [event("a", second, "b") for second in (0, 1.5, 3, 4.5, 9, 9.5)])
+    assert emitters(tracker) == [0, None, 0, None, 0, None]
+
+
+def test_the_recorded_emitter_of_an_event_is_never_guessed() -> None:
+    tracker = ExecutionTracker()
+    first = tracker.record_routine_start("a")
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "done", execution_id=first)
+    threading.Thread(target=tracker.record_event, args=("a", "done")).run()
+    other = threading.Thread(target=tracker.record_event, args=("a", "done"))
+    other.start()
+    other.join()
+    loaded = ExecutionTracker()
+    loaded.deserialize(tracker.serialize())
+    for each in (tracker, loaded):
+        assert [emission.source for emission in timeline_of(each._run()).emissions] == [0, 1, None]
 
 
 def test_ids_that_are_no_texts_join_before_and_after_a_file() -> None:
@@ -133,9 +173,9 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
     tracker = run([("a", 0, 1), ("a", 2, 3)], [event("a", 0, "a"), event("a", 1, "a")])
     tracker.routine_executions["a"][0]["start_time"] = "yesterday"
     del tracker.event_flow[0]["timestamp"]
-    executions, emissions = timeline(tracker)
-    assert [execution.record["start_time"] for execution in executions] == [at(2)]
-    assert [emission.event["timestamp"] for emission in emissions] == [at(1)]
+    timeline = timeline_of(tracker._run())
+    assert [timeline.execution_texts(execution)[0] for execution in timeline.executions] == [at(2)]
+    assert [timeline.emission_text(emission) for emission in timeline.emissions] == [at(1)]
 
 
 @pytest.mark.parametrize(
@@ -146,15 +186,15 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
         ({"execution_time": float("nan")}, 2_000_000_000),
         ({"execution_time": "long"}, 2_000_000_000),
         ({"execution_time": True}, 2_000_000_000),
-        ({"execution_time": 1e10}, 2_000_000_000),
-        ({"execution_time": None, "end_time": at(0)}, 0),
+        ({"execution_time": 1e12}, 2_000_000_000),
+        ({"execution_time": None, "end_time": at(0)}, 1),
         ({"execution_time": None, "end_time": None}, None),
     ],
 )
 def test_an_execution_took_its_execution_time_or_else_what_its_texts_tell(fields: Any, elapsed_ns: int | None) -> None:
     tracker = run([("a", 1, 3)])
     tracker.routine_executions["a"][0].update(fields)
-    assert timeline(tracker).executions[0].elapsed_ns == elapsed_ns
+    assert timeline_of(tracker._run()).executions[0].elapsed_ns == elapsed_ns
 
 
 def test_ids_in_records_may_be_anything() -> None:
@@ -172,10 +212,12 @@ def test_a_chain_is_its_own_critical_path() -> None:
     )
     assert critical_path(tracker)[1] == {
         "routine_id": "b",
+        "execution_id": 2,
         "start_time": at(2),
         "end_time": at(4),
         "execution_time": 2.0,
         "wait_time": 1.0,
+        "link": "event",
     }
     assert path_of(tracker) == [("a", 0), ("b", 1), ("c", 0.5)]
 
@@ -196,9 +238,47 @@ def test_a_fan_out_ends_with_its_slowest_execution() -> None:
     assert path_of(tracker) == [("a", 0), ("b", 0.5)]
 
 
-def test_a_retry_that_no_event_fed_begins_the_path() -> None:
-    tracker = run([("a", 0, 1), ("b", 1, 2), ("b", 3, 4), ("c", 4, 5)], [event("a", 1, "b"), event("b", 4, "c")])
-    assert path_of(tracker) == [("b", 0), ("c", 0)]
+def test_a_step_waits_for_what_came_last_of_its_cause_its_parent_and_its_worker() -> None:
+    tracker = ExecutionTracker()
+
+    def ran(routine: str, start: float, end: float, worker: str, **facts: Any) -> int:
+        begin = BEGIN.timestamp()
+        return tracker.record_execution(routine, begin + start, begin + end, worker=worker, **facts)
+
+    parent = ran("pipeline", 0, 10, "w1")
+    ran("load", 1, 4, "w1", parent_id=parent)
+    ran("other", 0, 5, "w2")
+    fit = ran("fit", 6, 9, "w1", parent_id=parent)
+    ran("save", 7, 12, "w2", parent_id=fit)
+    ran("last", 12, 13, "w2")
+    assert [(step["routine_id"], step["link"], step["wait_time"]) for step in critical_path(tracker)] == [
+        ("pipeline", None, 0.0),
+        ("load", "parent", 0.0),
+        ("fit", "worker", 0.0),  # meanwhile the worker ran the parent of both
+        ("save", "parent", 0.0),
+        ("last", "worker", 0.0),
+    ]
+
+
+def test_a_recorded_cause_comes_before_an_inferred_one_and_a_worker_of_the_same_moment() -> None:
+    tracker = run([("a", 0, 1), ("b", 1, 2), ("c", 2, 3)], [event("a", 1, "c"), event("b", 2, "x")])
+    for records in tracker.routine_executions.values():
+        records[0]["worker"] = "w"
+    for number, each in enumerate(tracker.event_flow, start=1):
+        each["execution_id"] = number
+    assert [step["link"] for step in critical_path(tracker)] == [None, "worker", "worker"]
+    tracker.routine_executions["c"][0]["caused_by"] = [2]
+    assert [step["link"] for step in critical_path(tracker)] == [None, "worker", "caused_by"]
+
+
+def test_of_ends_that_tie_the_path_is_the_same_each_time() -> None:
+    tracker = ExecutionTracker()
+    with tracker.track("main"), tracker.track("handle"):
+        pass
+    end = max(step["end_time"] for step in critical_path(tracker))
+    for records in tracker.routine_executions.values():
+        records[0]["end_time"] = end
+    assert [step["routine_id"] for step in critical_path(tracker)] == ["main", "handle"]
 
 
 def test_a_loop_is_followed_round_by_round() -> None:
@@ -207,21 +287,16 @@ def test_a_loop_is_followed_round_by_round() -> None:
     assert [routine for routine, _ in path_of(run(rounds, events))] == list("abababa")
 
 
-def test_an_execution_that_waited_for_its_turn_follows_the_latest_event_whoever_sent_it() -> None:
-    workers = [(f"worker {number}", 0, 1) for number in range(3)]
-    merges = [("merge", 1 + number, 2 + number) for number in range(3)]
-    several_sources = run(workers + merges, [event(name, 1, "merge") for name, _, _ in workers])
-    assert [second and second[2] for second in fed(several_sources)] == [1, 1, 1]
-    assert path_of(several_sources) == [("worker 2", 0), ("merge", 2)]
-    one_source = run([("worker", 0, 1), *merges], [event("worker", 1, "merge")] * 3)
-    assert path_of(one_source) == [("worker", 0), ("merge", 2)]
-
-
-def test_an_execution_more_than_there_were_events_begins_the_path() -> None:
-    executions = [("a", 0, 1), ("x", 0, 1), ("b", 2, 3), ("b", 3, 4), ("b", 5, 6)]
-    events = [event("a", 1, "b"), event("x", 1, "b"), event("a", 6, "b")]
-    assert path_of(run(executions, events)) == [("b", 0)]
-    assert path_of(run(executions[:-1], events)) == [("x", 0), ("b", 2)]
+def test_three_mappers_lead_to_the_reducer_that_waited_for_the_last() -> None:
+    tracker = run(
+        [("map", 0, 0.3), ("map", 0, 0.1), ("map", 0, 0.05), ("reduce", 0.3005, 0.4)],
+        [event("map", 0.3, "reduce"), event("map", 0.1, "reduce"), event("map", 0.05, "reduce")],
+    )
+    for number, each in enumerate(tracker.event_flow, start=1):
+        each["execution_id"] = number
+    assert [(name, round(wait, 6)) for name, wait in path_of(tracker)] == [("map", 0), ("reduce", 0.0005)]
+    (edge,) = event_edges(tracker)
+    assert (edge["count"], edge["caused"], edge["inferred"]) == (3, 3, 3)
 
 
 def test_no_execution_waits_for_its_own_event_left_over_or_not() -> None:
@@ -265,7 +340,7 @@ def test_a_run_in_which_nothing_ended_has_no_path(executions: list[Any]) -> None
 
 def test_an_edge_counts_its_events_and_their_waits() -> None:
     tracker = run(
-        [("b", 2, 3), ("b", 5, 6)], [event("a", 1, "b"), event("a", 2, "b"), event("a", 9, "b"), event("a", 9, "c")]
+        [("b", 2, 3), ("b", 5, 6)], [event("a", 1, "b"), event("a", 4, "b"), event("a", 9, "b"), event("a", 9, "c")]
     )
     edges = event_edges(tracker)
     assert edges[0] == {
@@ -276,11 +351,12 @@ def test_an_edge_counts_its_events_and_their_waits() -> None:
         "first": at(1),
         "last": at(9),
         "rate": 2 / 8,
-        "fed": 2,
-        "median_wait_time": 2.0,
-        "max_wait_time": 3.0,
+        "caused": 2,
+        "inferred": 2,
+        "median_wait_time": 1.0,
+        "max_wait_time": 1.0,
     }
-    assert (edges[1]["rate"], edges[1]["fed"], edges[1]["median_wait_time"]) == (0.0, 0, 0.0)
+    assert (edges[1]["rate"], edges[1]["caused"], edges[1]["median_wait_time"]) == (0.0, 0, None)
 
 
 def test_a_run_without_events_has_no_edges() -> None:
@@ -339,46 +415,38 @@ names = st.sampled_from("abc")
 runs = st.builds(
     run,
     st.lists(st.tuples(names, seconds, st.none() | seconds)).map(
-        lambda executions: [(name, start, end and start + end) for name, start, end in executions]
+        lambda executions: [(name, start, None if took is None else start + took) for name, start, took in executions]
     ),
     st.lists(st.builds(event, names, seconds, st.none() | names, st.sampled_from(["done", "more"]))),
 )
 
 
 @given(runs)
-def test_events_feed_what_the_rule_of_the_contract_says(tracker: ExecutionTracker) -> None:
-    executions, emissions = timeline(tracker)
-    fed_by: set[tuple[Any, int]] = set()
-    for emission in emissions:
-        source, target = emission.event["source_routine_id"], emission.event["target_routine_id"]
-        candidates = [
-            position
-            for position, execution in enumerate(executions)
-            if execution.routine_id == target
-            and execution.start_ns >= emission.at_ns
-            and position != emission.source
-            and (source, position) not in fed_by
-        ]
-        # Of those that start at one moment, any may be the first.
-        first = min((executions[position].start_ns for position in candidates), default=None)
-        assert (emission.fed is None) == (first is None)
-        if emission.fed is not None:
-            assert emission.fed in candidates
-            assert executions[emission.fed].start_ns == first
-            fed_by.add((source, emission.fed))
-
-
-@given(runs)
-def test_events_come_from_the_latest_execution_that_still_ran(tracker: ExecutionTracker) -> None:
-    executions, emissions = timeline(tracker)
-    for emission in emissions:
-        started = [
-            position
-            for position, execution in enumerate(executions)
-            if execution.routine_id == emission.event["source_routine_id"] and execution.start_ns <= emission.at_ns
-        ]
-        running = [p for p in started if (end_ns := executions[p].end_ns) is None or end_ns >= emission.at_ns]
-        assert emission.source == max(running or started, default=None)
+def test_links_are_what_the_rules_of_the_contract_say(tracker: ExecutionTracker) -> None:
+    _, executions, emissions, links = timeline_of(tracker._run())
+    expected = set()
+    for source in "abc":
+        for target in "abc":
+            came = [
+                index
+                for index, each in enumerate(emissions)
+                if (each.source_routine_id, each.target_routine_id) == (source, target)
+            ]
+            free = [position for position, each in enumerate(executions) if each.routine_id == target]
+            if len(free) >= len(came):  # one by one, oldest first
+                for index in came:
+                    while free and (
+                        executions[free[0]].start_ns < emissions[index].at_ns or free[0] == emissions[index].source
+                    ):
+                        del free[0]
+                    expected |= {(index, position, True) for position in free[:1]}
+                    del free[:1]
+            else:  # all that had come by its start
+                for position in free:
+                    by_then = [index for index in came if emissions[index].at_ns <= executions[position].start_ns]
+                    expected |= {(index, position, True) for index in by_then if emissions[index].source != position}
+                    came = [index for index in came if index not in by_then]
+    assert set(links) == expected
 
 
 @given(runs)
@@ -405,6 +473,4 @@ def test_the_steps_of_a_critical_path_follow_each_other_up_to_the_last_end(track
 def test_every_event_is_in_one_edge(tracker: ExecutionTracker) -> None:
     edges = event_edges(tracker)
     assert sum(edge["count"] for edge in edges) == len(tracker.event_flow)
-    assert sum(edge["fed"] for edge in edges) == sum(
-        emission.fed is not None for emission in timeline(tracker).emissions
-    )
+    assert sum(edge["caused"] for edge in edges) == len({link.emission for link in timeline_of(tracker._run()).links})

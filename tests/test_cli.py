@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import event, execution, run, story
 
-from execution_tracker import ExecutionTracker, __version__, analysis, cli
+from execution_tracker import ExecutionTracker, __version__, _timeline, cli
 from execution_tracker.commands import commands
 from execution_tracker.export.chrome_trace import to_chrome_trace
 
@@ -92,8 +92,9 @@ def test_report_as_json_tells_programs_all_of_it(call_here: Any, file: Path) -> 
     assert (code, err) == (0, "")
     assert list(data) == ["metrics", "critical_path", "event_edges", "failures"]
     assert data["metrics"]["total_executions"] == 8
-    assert [step["routine_id"] for step in data["critical_path"]] == ["fetch", "parse", "load"]
-    assert [edge["count"] for edge in data["event_edges"]] == [3, 2]
+    steps = [(step["routine_id"], step["execution_id"], step["link"]) for step in data["critical_path"]]
+    assert steps == [("fetch", 1, None), ("parse", 4, "caused_by"), ("load", 7, "event")]
+    assert [(edge["count"], edge["caused"], edge["inferred"]) for edge in data["event_edges"]] == [(3, 3, 0), (2, 2, 2)]
     assert data["failures"] == [
         {
             "routine_id": "parse",
@@ -110,13 +111,13 @@ def test_each_view_puts_the_run_on_the_time_axis_once(
     call_here: Any, file: Path, arguments: list[str], monkeypatch: Any
 ) -> None:
     made: list[Any] = []
-    timeline_of = analysis.timeline_of
+    timeline_of = _timeline.timeline_of
 
     def counted(run: Any) -> Any:
         made.append(run)
         return timeline_of(run)
 
-    monkeypatch.setattr(analysis, "timeline_of", counted)
+    monkeypatch.setattr(_timeline, "timeline_of", counted)
     assert call_here(*arguments, file)[0] == 0
     assert len(made) == 1
 

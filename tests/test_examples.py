@@ -6,11 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from doctest import DocTestParser
 from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 import pytest
 
+from execution_tracker import ExecutionTracker
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+GUIDE = Path(__file__).parents[1] / "docs" / "guides" / "engine.md"
 
 
 def run_example(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -82,6 +90,70 @@ def test_count_words_of_this_checkout_shows_where_the_time_went():
     assert all(cells[5].strip("#") == "" for cells in table.values() if len(cells) == 7)
 
 
+def links_of(tracker: ExecutionTracker, item_of: Callable[[str, Any], Any]) -> list[tuple[Any, str, str]]:
+    """Return item, source and target of each event, after a check that all facts about it are about one item.
+
+    Each event comes from an execution of its source, and causes one execution of its target.
+    """
+    executions = [record for records in tracker.routine_executions.values() for record in records]
+    by_id = {record["execution_id"]: record for record in executions}
+    caused: dict[int, list[dict[str, Any]]] = {}
+    for record in executions:
+        for event_id in record.get("caused_by", []):
+            caused.setdefault(event_id, []).append(record)
+    links = []
+    for event in tracker.event_flow:
+        emitter, (led_to,) = by_id[event["execution_id"]], caused.pop(event["event_id"])
+        source, target = event["source_routine_id"], event["target_routine_id"]
+        assert (emitter["routine_id"], led_to["routine_id"]) == (source, target)
+        item = item_of(target, led_to["params"])
+        assert item_of(source, emitter["params"]) == item
+        links.append((item, source, target))
+    assert not caused
+    return links
+
+
+def test_count_words_knows_what_emitted_each_event_and_what_it_caused_though_threads_mix_the_files(tmp_path):
+    paths = [tmp_path / f"{number}.{'py' if number % 2 else 'md'}" for number in range(100)]
+    for number, path in enumerate(paths):
+        path.write_text("word\n" * (number * 7 % 50), encoding="utf-8")
+    tracker = ExecutionTracker()
+    run_path(str(EXAMPLES / "count_words.py"))["count_files"](tracker, paths)
+    parses = {".py": "parse_python", ".md": "parse_markdown"}
+    assert sorted(links_of(tracker, lambda routine, params: params["path"])) == sorted(
+        (str(path), *link) for path in paths for link in [("read", parses[path.suffix]), (parses[path.suffix], "merge")]
+    )
+
+
+def test_the_engine_of_the_guide_knows_what_emitted_each_event_and_what_it_caused_though_threads_mix_the_items():
+    def double(value: int) -> int:
+        time.sleep(value % 7 / 5_000)
+        return 2 * value
+
+    def add(value: int) -> int:
+        time.sleep(value % 5 / 5_000)
+        return value + 1
+
+    shown: dict[str, Any] = {}
+    for example in DocTestParser().get_examples(GUIDE.read_text(encoding="utf-8")):
+        exec(example.source, shown)
+        if "Engine" in shown:
+            break
+    routines = {"double": double, "add": add, "store": str, "log": str}
+    engine = shown["Engine"]("items", routines, {"double": ["add", "log"], "add": ["store"]})
+    engine.run("double", range(200))
+    items = {
+        "double": lambda value: value,
+        "add": lambda value: value // 2,
+        "log": lambda value: value // 2,
+        "store": lambda value: (value - 1) // 2,
+    }
+    assert sorted(links_of(engine.tracker, lambda routine, params: items[routine](params["value"]))) == sorted(
+        (item, *link) for item in range(200) for link in [("double", "add"), ("double", "log"), ("add", "store")]
+    )
+    assert len({record["worker"] for record in engine.tracker.routine_executions["double"]}) == 4
+
+
 def test_count_words_of_a_folder_without_files_says_so(tmp_path):
     result = run_count_words(tmp_path)
     assert result.returncode == 1
@@ -113,7 +185,7 @@ def test_asyncio_tasks_tells_the_tasks_that_ran_at_once_apart():
     assert re.fullmatch(r"1[0-3] executions, at most \d+ at once", headline)
     ends = [re.fullmatch(r"fetch\((\w+)\) (\w+) after ([\d.]+) s: (.+)", line).groups() for line in lines]
     assert [name for name, *_ in ends] == ["home", "news", "help", "archive", "missing"]
-    assert ends[3][1:] == ("failed", ends[3][2], "CancelledError")
+    assert ends[3][1:] == ("cancelled", ends[3][2], "CancelledError")
     assert float(ends[3][2]) < 30
     assert ends[4][1::2] == ("failed", "LookupError: there is no page missing")
     assert all(end[1::2] == ("completed", "3 words") for end in ends[:3] if float(end[2]) < 0.5)
@@ -169,7 +241,7 @@ def test_opentelemetry_spans_prints_a_line_for_each_span_of_the_run():
     assert count == "8 spans"
     spans = sorted(re.sub(r" +[\d.]+ ms", "", line) for line in lines)
     assert [span for span in spans if span.startswith("pack")] == [
-        f'pack  in the run, fed by 1  "a box of {order}"' for order in ("1 coffee", "3 tea", "5 tea")
+        f'pack  in the run, caused by 1  "a box of {order}"' for order in ("1 coffee", "3 tea", "5 tea")
     ]
     assert spans[3:] == [
         "parse  in the run  ValueError: invalid literal for int() with base 10: 'two'",

@@ -18,7 +18,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
-from execution_tracker.analysis import Execution, timeline
+from execution_tracker._timeline import Link, Timeline, timeline_of
 from execution_tracker.export.chrome_trace import to_chrome_trace, write_chrome_trace
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -45,23 +45,33 @@ def execution(routine_id: Any, start: float, end: float | None, **fields: Any) -
     return record | fields
 
 
-def event(source: Any, microsecond: float, target: Any = None, name: Any = "done", data: Any = None) -> dict[str, Any]:
-    return {
+def event(
+    source: Any, microsecond: float, target: Any = None, name: Any = "done", data: Any = None, by: int | None = None
+) -> dict[str, Any]:
+    """Return the record of an event that the execution with this id emitted, if that is known."""
+    record = {
         "timestamp": at(microsecond),
         "source_routine_id": source,
         "event_name": name,
         "target_routine_id": target,
         "data": data or {},
     }
+    return record if by is None else record | {"execution_id": by}
 
 
 def run(executions: list[dict[str, Any]], events: list[dict[str, Any]] = []) -> ExecutionTracker:  # noqa: B006
+    """Return a run; executions and events have the ids 1, 2, … in this order."""
     tracker = ExecutionTracker("nightly")
     routines: dict[Any, list[dict[str, Any]]] = {}
-    for record in executions:
-        routines.setdefault(record["routine_id"], []).append(record)
+    for number, record in enumerate(executions, 1):
+        routines.setdefault(record["routine_id"], []).append(record | {"execution_id": number})
+    events = [record | {"event_id": number} for number, record in enumerate(events, 1)]
     tracker.deserialize({"routine_executions": routines, "event_flow": events})
     return tracker
+
+
+def timeline(tracker: ExecutionTracker) -> Timeline:
+    return timeline_of(tracker._run())
 
 
 class Shown:
@@ -125,27 +135,48 @@ def ask(paths: list[Path], *statements: str) -> list[list[list[perfetto.Row]]]:
 A_RUN = {
     "overlapping": run([execution("a", 0, 10), execution("a", 5, 20), execution("a", 6, 8), execution("b", 6, 8)]),
     "sequential": run([execution("a", start, start + 10) for start in range(0, 100, 10)]),
-    "unfinished": run([execution("a", 0, None), execution("a", 5, None), execution("a", 6, 9)], [event("a", 8)]),
+    "unfinished": run([execution("a", 0, None), execution("a", 5, None), execution("a", 6, 9)], [event("a", 8, by=2)]),
     "short": run([execution("a", 0, 1, execution_time=1.234567e-3), execution("a", 5000, 5000, execution_time=1e-9)]),
-    "long": run([execution("a", 0, 1), execution("a", 90 * 86_400e6, 90 * 86_400e6 + 1, execution_time=1.23e-7)]),
+    "long": run([execution("a", 0, 1), execution("a", 90 * 86_400e6, 90 * 86_400e6, execution_time=1.23e-7)]),
     "failed": run([execution("a", 0, 10, status="failed", error="ValueError: no"), execution("a", 20, 30)]),
     "chain": run(
         [execution("a", 0, 10), execution("b", 12, 20), execution("c", 20, 30)],
-        [event("a", 7, "b"), event("b", 20, "c"), event("c", 25, None, "lost")],
+        [event("a", 7, "b", by=1), event("b", 20, "c", by=2), event("c", 25, None, "lost", by=3)],
     ),
     "fan": run(
         [execution("a", 0, 10), execution("b", 5, 9), execution("c", 8, 10), execution("join", 11, 12)],
-        [event("a", 4, "b"), event("a", 4, "c"), event("b", 9, "join"), event("c", 10, "join"), event("a", 6, "join")],
+        [
+            event("a", 4, "b", by=1),
+            event("a", 4, "c", by=1),
+            event("b", 9, "join", by=2),
+            event("c", 10, "join", by=3),
+            event("a", 6, "join", by=1),
+        ],
+    ),
+    "recorded": run(
+        [
+            execution("a", 0, 10, worker="pool-1"),
+            execution("b", 12, 20, caused_by=[1], parent_id=1),
+            execution("b", 13, 30, caused_by=[1, 2]),
+            execution("c", 14, 18, caused_by=[2, 3]),
+            execution("d", 14, 15, caused_by=[4]),
+        ],
+        [*(event("a", micro, by=1) for micro in (7, 8, 16, 20)), event("a", 30, "c", by=1)],
     ),
     "one tick": run(
         [execution("a", 0, 0), execution("b", 0, 5), execution("c", 0, 0)],
-        [event("a", 0, "b"), event("b", 0, "a"), event("b", 0, "c"), event("c", 0, "b")],
+        [event("a", 0, "b", by=1), event("b", 0, "a", by=2), event("b", 0, "c", by=2), event("c", 0, "b", by=3)],
     ),
-    "outside": run([execution("a", 10, 20), execution("b", 50, 60)], [event("main", 5, "a"), event("a", 40, "b")]),
-    "cut": run([execution("a", 0, 2, execution_time=1.5e-6), execution("b", 3, 4)], [event("a", 2, "b")]),
+    "outside": run(
+        [execution("a", 10, 20), execution("b", 50, 60)], [event("main", 5, "a"), event("a", 40, "b", by=1)]
+    ),
+    "cut": run(
+        [execution("a", 0, 2, execution_time=1.5e-6), execution("b", 3, 4)],
+        [event("a", 0, by=1), event("a", 2, "b", by=1)],
+    ),
     "odd ids": run(
         [execution(None, 0, 5), execution("", 2, 5), execution("größe", 0, 5), execution("\ud800", 0, 5)],
-        [event(None, 1, "", "")],
+        [event(None, 1, "", "", by=1)],
     ),
     "empty": ExecutionTracker(),
     "events only": run([], [event("a", 3, "b"), event("a", 4, "b")]),
@@ -218,29 +249,52 @@ def test_failed_executions_keep_the_name_and_have_a_category_and_their_error(sho
     assert completed["category"] == "execution"
 
 
-def test_an_arrow_leads_from_an_event_in_its_execution_to_the_execution_that_it_fed(shown: dict[str, Shown]) -> None:
+def test_an_arrow_leads_from_an_event_in_its_execution_to_the_execution_that_it_led_to(shown: dict[str, Shown]) -> None:
     chain = shown["chain"]
     assert chain.arrows() == Counter([("a", 7, "b", 12), ("b", 20, "c", 20)])
     assert all(chain.slices[row["slice_in"]]["status"] for row in chain.flows)
     assert {chain.slices[row["slice_out"]]["name"] for row in chain.flows} == {"done"}
 
 
-def test_an_event_that_fed_none_is_an_instant_in_its_execution(shown: dict[str, Shown]) -> None:
+def test_an_event_that_led_nowhere_is_an_instant_in_its_execution(shown: dict[str, Shown]) -> None:
     (lost,) = (row for row in shown["chain"].instants if row["name"] == "lost")
     assert (lost["ts"], lost["dur"], lost["track"]) == (25_000, 0, "c")
     assert shown["chain"].execution_of(lost["id"])["name"] == "c"
 
 
-def test_each_event_that_fed_an_execution_has_an_arrow_of_its_own(shown: dict[str, Shown]) -> None:
+def test_each_event_that_led_to_an_execution_has_an_arrow_of_its_own(shown: dict[str, Shown]) -> None:
     to_others = [("a", 4, "b", 5), ("a", 4, "c", 8)]
     to_join = [("b", 9, "join", 11), ("c", 10, "join", 11), ("a", 6, "join", 11)]
     assert shown["fan"].arrows() == Counter(to_others + to_join)
 
 
+def test_an_event_has_an_arrow_to_each_execution_that_it_caused(shown: dict[str, Shown]) -> None:
+    to_b = [("a", 7, "b", 12), ("a", 7, "b", 13), ("a", 8, "b", 13)]
+    assert shown["recorded"].arrows() - Counter(to_b) == Counter(
+        [("a", 8, "c", 14), ("done", 16, "c", 16), ("done", 20, "done", 20)]  # the last two came after what they caused
+    )
+
+
+def test_arguments_tell_the_facts_and_which_causes_are_inferred() -> None:
+    def told(tracker: ExecutionTracker) -> dict[tuple[str, str], Any]:
+        events = to_chrome_trace(tracker)["traceEvents"]
+        return {(each["ph"], each["name"]): each["args"] for each in events if each["ph"] in "bn" and "args" in each}
+
+    executions = [execution("a", 0, 9, worker="pool-1"), execution("b", 5, 6, parent_id=1, caused_by=[1])]
+    assert told(run(executions, [event("a", 4, "b", by=1)])) == {
+        ("b", "a"): {"status": "completed", "execution_id": 1, "worker": "pool-1"},
+        ("n", "done"): {"source_routine_id": "a", "target_routine_id": "b", "execution_id": 1},
+        ("b", "b"): {"status": "completed", "execution_id": 2, "parent_id": 1},
+    }
+    del executions[1]["caused_by"]
+    assert told(run(executions, [event("a", 4, "b", by=1)]))["n", "done"]["inferred"] is True
+    assert "inferred" not in told(run(executions, [event("a", 7, "b", by=1)]))["n", "done"]
+
+
 def test_arrows_are_there_even_if_all_happens_in_one_tick(shown: dict[str, Shown]) -> None:
     pairs = [("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")]
     assert shown["one tick"].arrows() == Counter((source, 0, target, 0) for source, target in pairs)
-    assert slices(shown["one tick"]) == [("a", 0, 0), ("b", 0, 5), ("c", 0, 0)]
+    assert slices(shown["one tick"]) == [("a", 0, 0.001), ("b", 0, 5), ("c", 0, 0.001)]
 
 
 def test_events_outside_of_an_execution_have_a_row_of_their_own(shown: dict[str, Shown]) -> None:
@@ -250,8 +304,9 @@ def test_events_outside_of_an_execution_have_a_row_of_their_own(shown: dict[str,
     }
 
 
-def test_an_event_at_the_very_end_stays_inside_though_the_clock_cuts_starts_short(shown: dict[str, Shown]) -> None:
-    assert shown["cut"].arrows() == Counter([("a", 1.5, "b", 3)])
+def test_events_at_the_very_ends_stay_inside_though_texts_cut_times(shown: dict[str, Shown]) -> None:
+    assert shown["cut"].arrows() == Counter([("a", 2, "b", 3)])
+    assert [row["depth"] for row in shown["cut"].instants] == [1, 1]
 
 
 def test_ids_that_are_no_texts_or_empty_are_shown(shown: dict[str, Shown]) -> None:
@@ -268,7 +323,7 @@ def test_a_run_without_executions_is_an_empty_trace(shown: dict[str, Shown]) -> 
 
 def test_records_edited_by_hand_are_shown_as_far_as_they_can_be_read(shown: dict[str, Shown]) -> None:
     durations = {row["name"]: row["dur"] for row in shown["edited"].executions}
-    assert durations["backwards"] == 0
+    assert durations["backwards"] == 1
     assert {durations[name] for name in ("no time", "text", "nan", "endless")} == {10_000}
 
 
@@ -287,20 +342,42 @@ names = st.sampled_from("abc")
 spans = st.none() | st.integers(-2, 6) | st.floats(0, 6).map(lambda micro: round(micro, 3))
 
 
-def made(name: str, start: int, span: float | None, fine: bool) -> dict[str, Any]:
-    record = execution(name, start, None if span is None else start + span)
+ids = st.lists(st.integers(1, 14), max_size=3, unique=True)
+
+
+def made(name: str, start: int, span: float | None, fine: bool, **facts: Any) -> dict[str, Any]:
+    record = execution(name, start, None if span is None else start + span, **facts)
     return record if fine else {key: record[key] for key in record if key != "execution_time"}
 
 
 runs = st.builds(
     run,
-    st.lists(st.builds(made, names, moments, spans, st.booleans()), min_size=4, max_size=12),
-    st.lists(st.builds(event, names | st.just("main"), moments, st.none() | names), min_size=4, max_size=12),
+    st.lists(
+        st.builds(made, names, moments, spans, st.booleans())
+        | st.builds(made, names, moments, spans, st.booleans(), caused_by=ids, parent_id=st.integers(1, 14)),
+        min_size=4,
+        max_size=12,
+    ),
+    st.lists(
+        st.builds(event, names | st.just("main"), moments, st.none() | names, by=st.none() | st.integers(1, 14)),
+        min_size=4,
+        max_size=12,
+    ),
 )
 
 
-def end_of(execution: Execution) -> float | None:
-    return None if execution.elapsed_ns is None else execution.start_ns + execution.elapsed_ns
+def arrow_of(link: Link, timeline: Timeline) -> tuple[str, int, str, int]:
+    """Return between which slices an arrow is to be, and when."""
+    emission, led = timeline.emissions[link.emission], timeline.executions[link.execution]
+    at_ns, source = emission.at_ns, emission.event_name
+    if emission.source is not None:
+        emitter = timeline.executions[emission.source]
+        end_ns = at_ns if emitter.end_ns is None else emitter.end_ns
+        if emitter.start_ns - 1000 < at_ns < end_ns + 1000:
+            at_ns, source = max(emitter.start_ns, min(at_ns, end_ns)), emitter.routine_id
+    into_ns = max(at_ns, led.start_ns)
+    is_inside = into_ns == led.start_ns or led.end_ns is None or into_ns < led.end_ns
+    return source, at_ns, led.routine_id if is_inside else emission.event_name, into_ns
 
 
 def test_the_engine_shows_every_execution_and_every_arrow_of_any_run(show: Any) -> None:
@@ -312,28 +389,23 @@ def test_the_engine_shows_every_execution_and_every_arrow_of_any_run(show: Any) 
         trackers.append(tracker)
 
     make()  # first all, since it takes seconds to start the engine
+    arrows = 0
     for tracker, shown in zip(trackers, show(trackers), strict=True):
-        executions, emissions = timeline(tracker)
-        begin_ns = min([each.start_ns for each in executions] + [each.at_ns for each in emissions], default=0)
+        line = timeline(tracker)
+        begin_ns = min([each.start_ns for each in line.executions] + [each.at_ns for each in line.emissions], default=0)
         assert shown.defects == []
         assert Counter((row["name"], row["ts"], row["dur"]) for row in shown.executions) == Counter(
             (each.routine_id, each.start_ns - begin_ns, -1 if each.elapsed_ns is None else each.elapsed_ns)
-            for each in executions
+            for each in line.executions
         )
-        expected: Counter[tuple[Any, ...]] = Counter()
-        for emission in emissions:
-            if emission.fed is None:
-                continue
-            at_ns, source, fed = emission.at_ns, emission.event["event_name"], executions[emission.fed]
-            if emission.source is not None:
-                end_ns = end_of(executions[emission.source])
-                if end_ns is None or at_ns < end_ns + 1000:
-                    at_ns = at_ns if end_ns is None else min(at_ns, end_ns)
-                    source = executions[emission.source].routine_id
-            expected[source, (at_ns - begin_ns) / 1e3, fed.routine_id, (fed.start_ns - begin_ns) / 1e3] += 1
-        assert shown.arrows() == expected
+        assert shown.arrows() == Counter(
+            (source, (at_ns - begin_ns) / 1e3, target, (into_ns - begin_ns) / 1e3)
+            for source, at_ns, target, into_ns in (arrow_of(link, line) for link in line.links)
+        )
         arrivals = len(shown.flows) - sum(shown.slices[row["slice_in"]]["status"] is not None for row in shown.flows)
-        assert len(shown.instants) == len(emissions) + arrivals
+        assert len(shown.instants) == len(line.emissions) + arrivals
+        arrows += len(shown.flows)
+    assert arrows > 100
 
 
 # --- the file ---
@@ -356,8 +428,7 @@ def test_the_engine_loads_100_000_executions_of_which_none_is_lost(tmp_path: Pat
     write_chrome_trace(tracker, tmp_path / "trace.json.gz")
     assert time.process_time() - began < 30  # a few seconds, on a machine that has nothing else to do
     ((counts,), defects) = ask([tmp_path / "trace.json.gz"], COUNTS, DEFECTS)[0]
-    fed = sum(emission.fed is not None for emission in timeline(tracker).emissions)
-    assert counts["flows"] == fed > 99_000
+    assert counts["flows"] == len(timeline(tracker).links) > 99_000
     assert counts["slices"] >= 200_000
     assert defects == []
 
@@ -402,6 +473,14 @@ def test_times_are_relative_and_the_metadata_tell_when_the_run_began() -> None:
     }
 
 
+def test_a_run_that_was_recorded_here_begins_at_nanoseconds_since_the_epoch() -> None:
+    before_ns = time.time_ns()
+    metadata = to_chrome_trace(recorded(1))["otherData"]
+    assert before_ns - 10**9 < metadata["start_time_ns"] < time.time_ns() + 10**9
+    begun_s = datetime.fromisoformat(metadata["start_time"]).timestamp()
+    assert abs(begun_s - metadata["start_time_ns"] / 1e9) < 1e-5
+
+
 def test_the_metadata_tell_what_was_dropped() -> None:
     tracker = ExecutionTracker(max_records=1)
     for _ in range(3):
@@ -415,15 +494,16 @@ def test_the_metadata_tell_what_was_dropped() -> None:
 def test_arguments_are_bounded_and_leave_out_what_is_empty() -> None:
     tracker = run(
         [execution("a", 0, 9, params={"text": "x" * 999, "nan": float("nan")}, result=[*range(99)])],
-        [event("a", 1, "b", data={1: {"x": {2}}})],
+        [event("a", 1, "b", data={1: {"x": {2}}}, by=1)],
     )
     _, begun, emitted, _ = to_chrome_trace(tracker)["traceEvents"]
     assert begun["args"]["params"] == {"text": "x" * 200 + "… (+799 characters)", "nan": "nan"}
     assert begun["args"]["result"] == [*range(20), "… (+79 items)"]
-    assert begun["args"].keys() == {"params", "status", "result"}
-    assert emitted["args"] == {"source_routine_id": "a", "target_routine_id": "b", "data": {"1": {"x": [2]}}}
+    assert begun["args"].keys() == {"params", "status", "result", "execution_id"}
+    data = {"1": {"x": [2]}}
+    assert emitted["args"] == {"source_routine_id": "a", "target_routine_id": "b", "data": data, "execution_id": 1}
     _, begun, emitted = to_chrome_trace(run([execution("a", 0, None)], [event("a", 1)]))["traceEvents"]
-    assert begun["args"] == {"status": "running"}
+    assert begun["args"] == {"status": "running", "execution_id": 1}
     assert emitted["args"] == {"source_routine_id": "a"}
 
 

@@ -16,15 +16,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import BEGIN, at, event, execution, run
+from runs import BEGIN, at, execution
+from runs import event as event_of_nobody
+from runs import run as run_without_ids
 
 from execution_tracker import ExecutionTracker, TrackerError
-from execution_tracker.analysis import timeline
+from execution_tracker._timeline import Timeline, timeline_of
 from execution_tracker.export.opentelemetry import export_spans
 from execution_tracker.timestamps import SECOND_NS
 
 try:
     from opentelemetry import trace
+    from opentelemetry.context import get_value, set_value
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.sdk.trace import (
@@ -42,6 +45,24 @@ except ImportError as missing:
     pytest.skip(f"OpenTelemetry's SDK or its exporter is not installed: {missing}", allow_module_level=True)
 
 BEGIN_NS = int(BEGIN.timestamp()) * SECOND_NS
+
+
+def event(*args: Any, by: int | None = None) -> dict[str, Any]:
+    """Return the record of an event that the execution with this id emitted, if that is known."""
+    return event_of_nobody(*args) | ({} if by is None else {"execution_id": by})
+
+
+def run(executions: list[dict[str, Any]], events: list[dict[str, Any]] = []) -> ExecutionTracker:  # noqa: B006
+    """Return a run; executions and events have the ids 1, 2, … in this order."""
+    tracker: ExecutionTracker = run_without_ids(
+        [record | {"execution_id": number} for number, record in enumerate(executions, 1)],
+        [record | {"event_id": number} for number, record in enumerate(events, 1)],
+    )
+    return tracker
+
+
+def timeline(tracker: ExecutionTracker) -> Timeline:
+    return timeline_of(tracker._run())
 
 
 def recorded(count: int) -> ExecutionTracker:
@@ -83,7 +104,7 @@ def links(spans: list[ReadableSpan]) -> list[tuple[str, str]]:
 
 
 def test_a_run_is_one_trace_with_a_root_that_is_named_by_the_flow() -> None:
-    root, spans = exported(run([execution("a", 5, 10), execution("b", 3, 20)], [event("main", 1), event("a", 7)]))
+    root, spans = exported(run([execution("a", 5, 10), execution("b", 3, 20)], [event("main", 1), event("a", 7, by=1)]))
     assert (root.name, root.parent) == ("nightly", None)
     assert (root.start_time, root.end_time) == (BEGIN_NS + SECOND_NS, BEGIN_NS + 20 * SECOND_NS)
     assert [span.parent for span in spans] == [root.context] * 2
@@ -101,6 +122,66 @@ def test_the_root_is_a_root_even_within_another_span() -> None:
     spans = {span.name: span for span in memory.get_finished_spans()}
     assert spans["nightly"].parent is None
     assert spans["a"].context.trace_id != spans["other"].context.trace_id
+
+
+def test_the_run_goes_below_the_span_of_a_given_context() -> None:
+    memory = InMemorySpanExporter()
+    provider = provider_with(SimpleSpanProcessor(memory))
+    with provider.get_tracer("test").start_as_current_span("other") as other:
+        context = set_value("told", True, trace.set_span_in_context(other))
+        contexts: list[Any] = []
+
+        class Listening(SpanProcessor):
+            def on_start(self, span: Any, parent_context: Any = None) -> None:
+                contexts.append(parent_context)
+
+        provider.add_span_processor(Listening())
+        export_spans(run([execution("a", 0, 2), execution("b", 0, 1) | {"parent_id": 1}]), provider, context=context)
+    spans = {span.name: span for span in memory.get_finished_spans()}
+    parents = {name: span.parent and span.parent.span_id for name, span in spans.items()}
+    ids = {name: span.context.span_id for name, span in spans.items()}
+    assert parents == {"other": None, "nightly": ids["other"], "a": ids["nightly"], "b": ids["a"]}
+    assert len({span.context.trace_id for span in spans.values()}) == 1
+    assert [get_value("told", each) for each in contexts] == [True] * 3
+
+
+def test_an_execution_lies_below_its_parent_whichever_began_first() -> None:
+    executions = [
+        execution("late child", 1, 8) | {"parent_id": 3},
+        execution("child", 3, 4) | {"parent_id": 4},
+        execution("parent", 2, 5),
+        execution("one of two", 6, 7) | {"parent_id": 5},
+        execution("other of two", 6, 7) | {"parent_id": 4},  # ids of a file may lead round
+        execution("lost", 9, 10) | {"parent_id": 99},
+    ]
+    root, spans = exported(run(executions))
+    names = {span.context.span_id: span.name for span in (root, *spans)}
+    parents = {span.name: names[span.parent.span_id] for span in spans if span.parent}
+    assert parents == {
+        "late child": "parent",
+        "parent": "nightly",
+        "child": "one of two",
+        "one of two": "other of two",
+        "other of two": "nightly",
+        "lost": "nightly",
+    }
+    assert [span.name for span in spans] == ["late child", "parent", "child", "one of two", "other of two", "lost"]
+
+
+def test_blocks_within_blocks_are_spans_within_spans() -> None:
+    tracker = ExecutionTracker("nested")
+    with tracker.track("outer") as outer, tracker.track("inner"):
+        tracker.record_event("outer", "by id", execution_id=outer.execution_id)
+    root, (outer_span, inner_span) = exported(tracker)
+    assert (outer_span.parent, inner_span.parent) == (root.context, outer_span.context)
+    assert [each.name for each in outer_span.events] == ["by id"]
+    assert attributes(inner_span) == {
+        "routine_id": "inner",
+        "status": "completed",
+        "execution_id": 2,
+        "parent_id": 1,
+        "worker": threading.current_thread().name,
+    }
 
 
 @pytest.mark.parametrize(("flow_id", "name"), [("", "run"), (None, "run"), (7, "7"), ("ü\ud800", "ü\\ud800")])
@@ -132,7 +213,7 @@ def test_params_and_result_are_bounded_json_texts() -> None:
     _, (span,) = exported(run([execution("a", 0, 1) | {"params": params, "result": 5}]))
     told = attributes(span)
     assert json.loads(told.pop("params")) == {"text": "x" * 200 + "… (+799 characters)", "nan": "nan", "ü": [1]}
-    assert told == {"routine_id": "a", "status": "completed", "result": "5"}
+    assert told == {"routine_id": "a", "status": "completed", "result": "5", "execution_id": 1}
 
 
 @pytest.mark.parametrize(
@@ -162,13 +243,17 @@ def test_a_failed_execution_has_the_status_error_its_message_and_its_type(error:
 
 def test_a_long_text_says_how_much_of_it_is_missing() -> None:
     failed = execution("a", 0, 20) | {"status": "failed", "error": "ValueError: " + "m" * 1000}
-    _, (span,) = exported(run([failed], [event("a", 1, "t" * 1000)]))
+    _, (span,) = exported(run([failed], [event("a", 1, "t" * 1000, by=1)]))
     assert span.status.description == attributes(span)["error"] == "ValueError: " + "m" * 188 + "… (+812 characters)"
     assert attributes(span.events[0])["target_routine_id"] == "t" * 200 + "… (+800 characters)"
 
 
 def test_events_are_span_events_of_the_execution_that_emitted_them_else_of_the_root() -> None:
-    events = [event("a", 7, "b") | {"data": {"n": 1}}, event("main", 2, "a", "begin"), event("a", 8, None, "more")]
+    events = [
+        event("a", 7, "b", by=1) | {"data": {"n": 1}},
+        event("main", 2, "a", "begin"),
+        event("a", 8, None, "more", by=1),
+    ]
     root, (span, _) = exported(run([execution("a", 5, 10), execution("b", 8, 9)], events))
     assert [(each.name, each.timestamp, attributes(each)) for each in span.events] == [
         ("done", BEGIN_NS + 7 * SECOND_NS, {"source_routine_id": "a", "target_routine_id": "b", "data": '{"n": 1}'}),
@@ -177,20 +262,39 @@ def test_events_are_span_events_of_the_execution_that_emitted_them_else_of_the_r
     assert [(each.name, each.timestamp) for each in root.events] == [("begin", BEGIN_NS + 2 * SECOND_NS)]
 
 
-def test_each_execution_links_to_all_that_fed_it() -> None:
+def test_an_execution_links_to_all_whose_events_led_to_it_and_says_which_are_inferred() -> None:
     _, spans = exported(
         run(
-            [execution("a", 0, 1), execution("b", 2, 3), execution("c", 4, 5), execution("c", 6, 7)],
-            [event("a", 1, "b"), event("a", 1, "c", "direct"), event("b", 3, "c"), event("main", 5, "c")],
+            [
+                execution("a", 0, 1),
+                execution("b", 2, 3) | {"caused_by": [1]},
+                execution("b", 2.5, 3) | {"caused_by": [1, 2]},
+                execution("c", 4, 5),
+                execution("c", 6, 7),
+            ],
+            [
+                event("a", 1, by=1),
+                event("a", 1, None, "direct", by=1),
+                event("b", 3, "c", by=2),
+                event("main", 5, "c"),
+                event("a", 5, "c", "late", by=1),
+            ],
         )
     )
-    assert links(spans) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [attributes(link) for link in spans[2].links] == [{"event_name": "direct"}, {"event_name": "done"}]
-    assert spans[3].links == ()
+    assert links(spans) == [("a", "b"), ("a", "b"), ("a", "b"), ("b", "c"), ("a", "c")]
+    assert [[attributes(link) for link in span.links] for span in spans] == [
+        [],
+        [{"event_name": "done"}],
+        [{"event_name": "done"}, {"event_name": "direct"}],
+        [{"event_name": "done", "inferred": True}],
+        [{"event_name": "late", "inferred": True}],
+    ]
 
 
-def test_executions_that_fed_each_other_within_one_tick_link_to_each_other() -> None:
-    _, spans = exported(run([execution("a", 0, 0), execution("b", 0, 0)], [event("a", 0, "b"), event("b", 0, "a")]))
+def test_executions_that_led_to_each_other_within_one_tick_link_to_each_other() -> None:
+    _, spans = exported(
+        run([execution("a", 0, 0), execution("b", 0, 0)], [event("a", 0, "b", by=1), event("b", 0, "a", by=2)])
+    )
     assert links(spans) == [("b", "a"), ("a", "b")]
 
 
@@ -226,18 +330,21 @@ def test_the_export_leaves_the_tracker_and_the_global_state_as_they_are() -> Non
 
 moments = st.integers(0, 5)
 names = st.sampled_from("abc")
+ids = st.integers(1, 11)
+facts = st.fixed_dictionaries({}, optional={"caused_by": st.lists(ids, max_size=3), "parent_id": ids})
 runs = st.builds(
     run,
     st.lists(
         st.builds(
-            lambda name, start, span: execution(name, start, None if span is None else start + span),
+            lambda name, start, span, facts: execution(name, start, None if span is None else start + span) | facts,
             names,
             moments,
             st.none() | st.integers(-2, 5),
+            facts,
         ),
         max_size=10,
     ),
-    st.lists(st.builds(event, names | st.just("main"), moments, st.none() | names), max_size=10),
+    st.lists(st.builds(event, names | st.just("main"), moments, st.none() | names, by=st.none() | ids), max_size=10),
 )
 
 
@@ -245,16 +352,33 @@ runs = st.builds(
 @given(runs)
 def test_every_execution_event_and_link_of_any_run_is_exported_once(tracker: ExecutionTracker) -> None:
     root, spans = exported(tracker)
-    executions, emissions = timeline(tracker)
+    _, executions, emissions, links = timeline(tracker)
     assert [(span.name, span.start_time) for span in spans] == [(each.routine_id, each.start_ns) for each in executions]
     position = {span.context.span_id: number for number, span in enumerate(spans)}
     assert Counter(
         (position[link.context.span_id], number) for number, span in enumerate(spans) for link in span.links
-    ) == Counter((each.source, each.fed) for each in emissions if each.fed is not None and each.source is not None)
+    ) == Counter(
+        (emissions[link.emission].source, link.execution)
+        for link in links
+        if emissions[link.emission].source is not None
+    )
     places = {None: root} | dict(enumerate(spans))
     for place, span in places.items():
         assert [each.timestamp for each in span.events] == [each.at_ns for each in emissions if each.source == place]
         assert span.start_time <= span.end_time
+    positions = {each.execution_id: number for number, each in enumerate(executions)}
+    parents = [position.get(span.parent.span_id) for span in spans if span.parent]
+    expected = [positions.get(each.parent_id or 0) for each in executions]
+    for number in range(len(executions)):
+        assert parents[number] == expected[number] or is_in_circle(number, expected)
+
+
+def is_in_circle(number: int, parents: list[int | None]) -> bool:
+    above, each = set(), parents[number]
+    while each is not None and each not in above:
+        above.add(each)
+        each = parents[each]
+    return number in above
 
 
 # --- a receiver at the other end of the wire ---
@@ -314,7 +438,7 @@ def test_none_of_20_000_executions_is_lost_on_the_way_to_a_collector(receiver: R
     spans = receiver.spans()  # all are there as soon as the call returns
     provider.shutdown()
     assert len(spans) == 20_001
-    executions, emissions = timeline(tracker)
+    _, executions, emissions, links = timeline(tracker)
     (root,) = (span for span in spans if not span.parent_span_id)
     children = {span.span_id: span for span in spans if span.parent_span_id == root.span_id}
     assert len(children) == 20_000
@@ -330,9 +454,8 @@ def test_none_of_20_000_executions_is_lost_on_the_way_to_a_collector(receiver: R
 
     linked = {(number(children[link.span_id]), number(span)) for span in children.values() for link in span.links}
     assert linked == {
-        (executions[each.source].record["params"]["n"], executions[each.fed].record["params"]["n"])
-        for each in emissions
-        if each.source is not None and each.fed is not None
+        (executions[emissions[link.emission].source or 0].params["n"], executions[link.execution].params["n"])
+        for link in links
     }
     assert len(linked) > 19_000
     assert sum(len(span.events) for span in spans) + root.dropped_events_count == 20_000

@@ -209,8 +209,10 @@ def test_each_task_is_an_execution_with_its_worker_and_the_workers_own_times(pro
         assert seconds(record["end_time"]) - seconds(record["start_time"]) == pytest.approx(
             record["execution_time"], abs=1e-5
         )
-        assert list(record) == ["routine_id", "start_time", "params", "status", "end_time", "execution_time"]
+        keys = ["routine_id", "start_time", "params", "status", "end_time", "execution_time", "execution_id", "worker"]
+        assert list(record) == keys
         assert record["status"] == "completed"
+        assert record["worker"] == record["params"]["worker"]
     starts = [record["start_time"] for record in records]
     assert starts == sorted(starts)
     assert tracker.get_performance_metrics()["peak_concurrency"] == 2
@@ -651,6 +653,8 @@ def test_executions_are_recorded_in_the_order_of_their_starts_with_their_own_tim
         ("end_time", "1970-01-01T00:00:13.000000+00:00"),
         ("error", "OSError: gone"),
         ("execution_time", 3.0),
+        ("execution_id", 1),
+        ("worker", "a"),
     ]
     assert second["execution_time"] == 0.75
     assert third["execution_time"] == 1e-9

@@ -267,10 +267,14 @@ def sent(*edges, event="output"):
 def test_an_instrumented_run_has_every_execution_and_event_once_under_the_flows_ids(engine, instrumented):
     runs = instrumented["scenarios"]
     assert all(run.pop("is the attribute") for run in runs.values())
-    assert {run.pop("unfed") for run in runs.values()} == {0}
+    assert {run.pop("led nowhere") for run in runs.values()} == {0}
+    assert {run.pop("of nobody") for run in runs.values()} == {0}
     paths = {name: run.pop("path") for name, run in runs.items()}
-    nested = engine.version == "0.8.1"  # which runs a target inside of the call that emits to it
-    assert paths["linear"] == (["load"] if nested else ["load", "parse", "store"])
+    assert paths["linear"] == ["load", "parse", "store"]
+    nested = {name: run.pop("nested") for name, run in runs.items()}
+    is_nested = engine.version == "0.8.1"  # which runs a target inside of the call that emits to it
+    assert nested["linear"] == ([["load", "parse"], ["parse", "store"]] if is_nested else [])
+    assert nested["failing_downstream"] == ([["load", "parse"]] if is_nested else [])
     workers = [f"worker {number}" for number in range(6)]
     down = [f"ConnectionError: down, {left} more to come" for left in (1, 0)]
     one = executions("load", None, number=1)
@@ -355,8 +359,8 @@ def test_a_tracker_that_raises_does_not_hurt_the_flow(engine, instrumented):
 
 
 @on_every_old_engine
-def test_a_handler_that_is_interrupted_has_failed(instrumented):
-    assert instrumented["interrupted"] == ["KeyboardInterrupt", ["failed", "KeyboardInterrupt"]]
+def test_a_handler_that_is_interrupted_is_cancelled(instrumented):
+    assert instrumented["interrupted"] == ["KeyboardInterrupt", ["cancelled", "KeyboardInterrupt"]]
 
 
 @on_every_old_engine
@@ -423,7 +427,7 @@ def test_parts_that_are_added_later_are_tracked(instrumented):
 
 @on_every_old_engine
 def test_what_a_handler_records_itself_is_kept_apart(instrumented):
-    assert instrumented["records_by_hand"] == [[{"number": 1}, "completed"], [{"by": "hand"}, "running"]]
+    assert instrumented["records_by_hand"] == [[{"number": 1}, "completed", None], [{"by": "hand"}, "running", 1]]
 
 
 @on_every_old_engine
@@ -469,7 +473,7 @@ def test_every_logic_is_an_execution_with_what_it_took_out_of_its_slots(instrume
         for routine_id, number in [("load", 1), ("parse", 2), ("store", 3)]
     }
     assert chain["events"] == sent(("load", "parse", 2), ("parse", "store", 3), ("store", None, 4))
-    assert chain["unfed"] == 0
+    assert chain["led nowhere"] == chain["of nobody"] == 0
     assert chain["path"] == ["load", "parse", "store"]
     assert chain["is the attribute"]
     assert chain["flow id"] == "chain"
@@ -481,8 +485,18 @@ def test_four_posts_at_once_are_four_overlapping_executions_that_all_end(instrum
     assert four["statuses"] == ["completed"] * 4
     assert four["numbers"] == four["events"] == [1, 2, 3, 4]
     assert four["peak"] == 4
-    assert four["running"] == four["unfed"] == 0
+    assert four["running"] == four["led nowhere"] == four["of nobody"] == 0
     assert all(0.05 <= time < 30 for time in four["times"])
+
+
+@on_the_engine_of_today
+def test_each_of_four_that_run_at_once_emits_its_own_events(instrumented):
+    assert sorted(instrumented["four_at_once"]["emitted by"]) == [[number, number] for number in (1, 2, 3, 4)]
+
+
+@on_all_engines
+def test_an_event_of_an_earlier_run_stays_with_the_execution_that_emitted_it(instrumented):
+    assert instrumented["late_event"] == {"first": [["load", "load"]], "second": []}
 
 
 @on_the_engine_of_today
@@ -495,7 +509,7 @@ def test_a_failing_branch_today_has_its_error_and_the_other_goes_on(instrumented
         "right": executions("right", None, **number),
     }
     assert fan_out["events"] == sent(("load", "left", 2), ("load", "right", 2), ("right", None, 3))
-    assert fan_out["unfed"] == 0
+    assert fan_out["led nowhere"] == fan_out["of nobody"] == 0
 
 
 @on_the_engine_of_today

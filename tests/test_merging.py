@@ -7,7 +7,6 @@ import gc
 import json
 import pickle
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -15,11 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import local_zone
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import TIMES
 
 from execution_tracker import ExecutionTracker, merge
+from execution_tracker._run import (
+    CAUSED_BY,
+    ELAPSED_NS,
+    EMITTER,
+    EVENT_ID,
+    EVENT_RECORD,
+    EVENT_WIDTH,
+    EXECUTION_ID,
+    PARAMS,
+    PARENT_ID,
+    RECORD,
+    STATUS,
+    WIDTH,
+    emitted_ids,
+)
 from execution_tracker.timestamps import to_ns
 
 Record = dict[str, Any]
@@ -46,12 +61,9 @@ def starts_of(tracker: ExecutionTracker, routine_id: str = "a") -> list[Any]:
 
 
 @pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def berlin() -> Iterator[None]:
+    with local_zone("Europe/Berlin"):
+        yield
 
 
 def test_of_no_trackers_an_empty_one_is_made() -> None:
@@ -107,7 +119,7 @@ def test_the_garbage_collector_rests_while_records_are_copied_but_not_while_trac
 
     def arriving() -> Iterator[ExecutionTracker]:
         for tracker in trackers:
-            tracker._snapshot()
+            tracker._run()
             collecting.append(gc.isenabled())
             yield tracker
         gc.collect()
@@ -142,8 +154,9 @@ def test_records_that_come_in_while_they_are_merged_are_taken_or_left_as_a_whole
     merged.append(merge([tracker]))
     for each in merged:
         each._check()
-        for executed in each._snapshot().executions.get("a", []):
-            assert (executed["status"] == "completed") == ("end_time" in executed) == ("execution_time" in executed)
+        rows = each._run().routines["a"].rows if "a" in each._run().routines else []
+        for status, elapsed_ns in zip(rows[STATUS::WIDTH], rows[ELAPSED_NS::WIDTH], strict=True):
+            assert (status == "completed") == (elapsed_ns is not None)
     assert merged[-1].get_performance_metrics()["completed"] == 2000
 
 
@@ -227,11 +240,15 @@ def test_records_and_ids_of_any_sort_are_kept() -> None:
     second.event_flow = [{"timestamp": 5}, None]  # type: ignore[list-item]
     merged = merge([first, second])
     assert merged.routine_executions == {
-        ("a", 1): [{}, {"start_time": []}, {"status": ["odd"]}],
+        ("a", 1): [
+            {"execution_id": 1},
+            {"start_time": [], "execution_id": 2},
+            {"status": ["odd"], "execution_id": 3},
+        ],
         "b": [],
-        1: [{"start_time": "\ud800" * 26}],
+        1: [{"start_time": "\ud800" * 26, "execution_id": 4}],
     }
-    assert merged.event_flow == [{"timestamp": 5}]
+    assert merged.event_flow == [{"timestamp": 5, "event_id": 1}]
     json.dumps(merged.serialize())
 
 
@@ -273,6 +290,141 @@ def test_equal_times_stay_in_the_order_of_the_trackers_and_of_their_records() ->
 def test_records_without_a_readable_time_come_first() -> None:
     merged = merge([with_starts("2026-07-01T00:00:00.000000", "?"), with_starts(None, "1960-01-01T00:00:00.000000")])
     assert starts_of(merged) == ["?", None, "1960-01-01T00:00:00.000000", "2026-07-01T00:00:00.000000"]
+
+
+# --- ids and links ---
+
+
+def linked(name: str, max_records: int | None = None) -> ExecutionTracker:
+    """A run whose params and data say which execution each link leads to."""
+    tracker = ExecutionTracker(max_records=max_records)
+    with tracker.track("main", {"me": f"{name} main"}):
+        for number in range(3):
+            with tracker.track("parse", {"me": f"{name} parse {number}", "parent": f"{name} main"}):
+                event = tracker.record_event("parse", "e", "count", {"me": f"{name} event {number}"})
+            with tracker.track("count", {"me": f"{name} count {number}", "parent": f"{name} main"}, caused_by=event):
+                pass
+    tracker.record_routine_start("late", {"me": f"{name} late"}, caused_by=[1, 3])
+    return tracker
+
+
+def links_of(tracker: ExecutionTracker) -> dict[str, Any]:
+    """Return what each execution and event is linked to, by the names in params and data."""
+    run = tracker._run()
+    rows = [item for routine in run.routines.values() for item in routine.rows]
+    ids = rows[EXECUTION_ID::WIDTH]
+    names = dict(zip(ids, (params["me"] for params in rows[PARAMS::WIDTH]), strict=True))
+    event_ids = run.events[EVENT_ID::EVENT_WIDTH]
+    assert (len({*ids}), len({*event_ids})) == (len(ids), len(event_ids))
+    data = [event["data"]["me"] for event in copy.copy(tracker).event_flow]
+    event_names = dict(zip(event_ids, data, strict=True))
+    links: dict[str, Any] = {}
+    for number, parent, causes in zip(ids, rows[PARENT_ID::WIDTH], rows[CAUSED_BY::WIDTH], strict=True):
+        links[names[number]] = names.get(parent), [event_names.get(cause) for cause in emitted_ids(causes)]
+    emitters = run.events[EMITTER::EVENT_WIDTH]
+    return links | {name: names.get(emitter) for name, emitter in zip(data, emitters, strict=True)}
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_ids_are_unique_and_links_lead_where_they_led(live: bool, is_loaded: bool) -> None:
+    parts = [linked("first"), linked("second"), linked("third")]
+    expected = links_of(parts[0]) | links_of(parts[1]) | links_of(parts[2])
+    assert expected["second count 1"] == ("second main", ["second event 1"])
+    assert expected["third late"] == (None, ["third event 0", "third event 2"])
+    assert expected["first event 2"] == "first parse 2"
+    for part in parts:
+        assert not live or part.routine_executions
+    if is_loaded:
+        parts = [through_a_file(part) for part in parts]
+    merged = merge(parts)
+    for other in (merged, merge([merge(parts[:1]), merge(parts[1:])]), merge([merged, ExecutionTracker()])):
+        assert links_of(other) == expected
+        assert links_of(through_a_file(other)) == expected
+        assert links_of(pickle.loads(pickle.dumps(other))) == expected
+        assert other.routine_executions["late"][2]["caused_by"]
+        assert links_of(other) == expected
+        other._check()
+
+
+def through_a_file(tracker: ExecutionTracker) -> ExecutionTracker:
+    back = ExecutionTracker()
+    back.deserialize(json.loads(json.dumps(tracker.serialize())))
+    return back
+
+
+def test_a_merged_tracker_gives_out_ids_that_nobody_has() -> None:
+    merged = merge([linked("first"), linked("second")])
+    taken = {
+        record["execution_id"] for records in merged.serialize()["routine_executions"].values() for record in records
+    }
+    events = {event["event_id"] for event in merged.serialize()["event_flow"]}
+    for _ in range(3):
+        assert merged.record_routine_start("new") not in taken
+        assert merged.record_event("new", "e") not in events
+
+
+def test_links_to_what_was_dropped_lead_to_nothing_else() -> None:
+    bounded, other = linked("bounded", max_records=1), linked("other")
+    for parts in ([bounded, other], [other, bounded], [bounded, bounded], [other, bounded, other]):
+        merged = merge(parts)
+        for each in (merged, through_a_file(merged)):
+            links = links_of(each)
+            for name in links:
+                links_to = links[name] if isinstance(links[name], tuple) else (links[name], [])
+                for found in (links_to[0], *links_to[1]):
+                    assert found is None or found.split()[0] == name.split()[0]
+    assert links_of(merged)["bounded count 2"] == ("bounded main", ["bounded event 2"])
+
+
+def test_records_with_ids_of_any_sort_are_merged_without_a_link_to_a_stranger() -> None:
+    odd = ExecutionTracker()
+    ids = [1, 1, True, 1.0, "1", None, [], 0, -1, 2**53, 2**63, 10**400]
+    records = [
+        {"routine_id": "a", "params": {"me": f"odd {n}"}, "execution_id": each, "parent_id": each, "caused_by": each}
+        for n, each in enumerate(ids)
+    ]
+    events = [
+        {"event_name": "e", "data": {"me": f"odd event {n}"}, "event_id": each, "execution_id": each}
+        for n, each in enumerate(ids)
+    ]
+    odd.deserialize({"routine_executions": {"a": records}, "event_flow": events})
+    for parts in ([linked("first"), odd], [odd, linked("first")], [odd, odd]):
+        for merged in (merge(parts), through_a_file(merge(parts)), through_a_file(merge([merge(parts)]))):
+            links = {name: link for name, link in links_of(merged).items() if name.startswith("odd")}
+            for name, link in links.items():
+                for found in (link,) if not isinstance(link, tuple) else (link[0], *link[1]):
+                    assert found is None or found.startswith("odd"), name
+            assert links["odd 0"] == (None, ["odd event 0"])
+            assert links["odd 1"] == ("odd 0", ["odd event 0"])
+            assert links["odd event 0"] == links["odd event 1"] == "odd 0"
+            merged._check()
+
+
+@pytest.mark.parametrize("greatest", [2**53 - 1, 2**62, 2**63 - 1])
+def test_ids_as_great_as_they_can_be_cost_no_link_of_others(greatest: int) -> None:
+    great = ExecutionTracker()
+    great.deserialize(
+        {
+            "routine_executions": {"a": [{"params": {"me": "great"}, "execution_id": greatest}]},
+            "event_flow": [{"data": {"me": "great event"}, "event_id": greatest, "execution_id": greatest}],
+        }
+    )
+    great.record_routine_start(
+        "a", {"me": "great child"}, parent_id=great.record_routine_start("a", {"me": "great parent"})
+    )
+    expected = links_of(linked("first")) | {"great child": ("great parent", [])}
+    for parts in ([great, linked("first"), great], [linked("first"), great]):
+        for merged in (merge(parts), through_a_file(merge(parts)), through_a_file(through_a_file(merge(parts)))):
+            found = links_of(merged)
+            assert {name: found[name] for name in expected} == expected
+
+
+def test_self_times_of_the_parts_add_up() -> None:
+    parts = [linked("first"), linked("second", max_records=1), through_a_file(linked("third"))]
+    expected = sum(part.get_performance_metrics()["self_execution_time"] for part in parts)
+    for merged in (merge(parts), through_a_file(merge(parts)), merge([merge(parts[:2]), *parts[2:]])):
+        assert merged.get_performance_metrics()["self_execution_time"] == pytest.approx(expected, abs=1e-7)
 
 
 # --- the law ---
@@ -320,8 +472,17 @@ def assert_sums(found: dict[str, Any], parts: list[dict[str, Any]], sums: list[s
 
 
 def records_of(tracker: ExecutionTracker) -> tuple[dict[Any, list[Record]], list[Record]]:
-    run = tracker._snapshot()
-    return run.executions, run.events
+    """Return the records without their ids, which are other ones in a merged tracker."""
+    run = tracker._run()
+    executions = {
+        routine_id: [without_ids(record) for record in routine.rows[RECORD::WIDTH]]
+        for routine_id, routine in run.routines.items()
+    }
+    return executions, [without_ids(event) for event in run.events[EVENT_RECORD::EVENT_WIDTH]]
+
+
+def without_ids(record: Record) -> Record:
+    return {key: value for key, value in record.items() if key not in ("execution_id", "event_id")}
 
 
 @given(st.lists(trackers(), max_size=4), st.integers(0, 4))

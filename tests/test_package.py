@@ -24,7 +24,8 @@ import serilux
 before = set(sys.modules)
 import execution_tracker
 assert threading.active_count() == 1
-wanted = {"asyncio", "logging", "gzip", "numpy", "pandas", "routilux", "rich", "click", "opentelemetry", "distributed"}
+wanted = {"asyncio", "trio", "logging", "gzip", "numpy", "pandas"}
+wanted |= {"routilux", "rich", "click", "opentelemetry", "distributed"}
 assert not wanted & (set(sys.modules) - before), wanted & (set(sys.modules) - before)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

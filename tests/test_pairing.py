@@ -6,215 +6,224 @@ import asyncio
 import copy
 import json
 import pickle
-import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from callers import Loop, TaskOwner, ThisThread, ThreadOwner, Work
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
 
-from execution_tracker import ExecutionTracker, recording
-from execution_tracker.pairing import Pairing
+from execution_tracker import ExecutionTracker, _metrics
+from execution_tracker import _recording as recording
+from execution_tracker._reading import Ids
 
 Record = dict[str, Any]
-Work = Callable[[], Any]
 
 SECOND_NS = 10**9
 NOON_NS = 1_768_478_400 * SECOND_NS  # in the middle of a month in which no zone changes its offset
 MISSING_ID = 10**9
 
 
-# --- who calls ---
-
-
-class ThreadOwner:
-    """A thread that stays and makes one call each time it is told to."""
-
-    def __init__(self) -> None:
-        self._works: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while (item := self._works.get()) is not None:
-            work, answer = item
-            try:
-                answer.set_result(work())
-            except BaseException as error:
-                answer.set_exception(error)
-            del item, work, answer
-
-    def do(self, work: Work) -> Any:
-        answer: Future[Any] = Future()
-        self._works.put((work, answer))
-        return answer.result(60)
-
-    def stop(self) -> None:
-        self._works.put(None)
-        self._thread.join()
-
-
-class Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def do(self, work: Work) -> Any:
-        """Have the loop make a call outside of any task: its thread is the owner."""
-        answer: Future[Any] = Future()
-
-        def run() -> None:
-            try:
-                answer.set_result(work())
-            except BaseException as error:
-                answer.set_exception(error)
-
-        self.loop.call_soon_threadsafe(run)
-        return answer.result(60)
-
-    def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-
-class TaskOwner:
-    """A task that stays and makes one call each time it is told to."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._works: asyncio.Queue[tuple[Work, Future[Any]] | None] = loop.do(asyncio.Queue)
-        self._run_ended = asyncio.run_coroutine_threadsafe(self._run(), loop.loop)
-
-    async def _run(self) -> None:
-        while (item := await self._works.get()) is not None:
-            work, answer = item
-            try:
-                answer.set_result(work())
-            except BaseException as error:
-                answer.set_exception(error)
-            del item, work, answer
-
-    def do(self, work: Work) -> Any:
-        answer: Future[Any] = Future()
-        self._loop.loop.call_soon_threadsafe(self._works.put_nowait, (work, answer))
-        return answer.result(60)
-
-    def stop(self) -> None:
-        self._loop.loop.call_soon_threadsafe(self._works.put_nowait, None)
-        self._run_ended.result(60)
-
-
-class ThisThread:
-    def do(self, work: Work) -> Any:
-        return work()
-
-
 # --- the model ---
+
+KEYS = ["end_time", "result", "error", "execution_time", "execution_id", "parent_id", "caused_by", "worker"]
+ODD = [0, -1, MISSING_ID, True, False, "1", 1.0, (1,), [1]]  # what is no id
 
 
 class Execution:
     """A record as it should be, and what the rules need to know of it."""
 
-    def __init__(self, record: Record, owner: object, wall_ns: int, mono_ns: int | None) -> None:
+    def __init__(self, record: Record, owner: object, at_ns: int) -> None:
         self.record = record
         self.owner = owner
-        self.wall_ns = wall_ns
-        self.mono_ns = mono_ns  # None where it is gone
-        self.is_open = "end_time" not in record
-        self.known_as: int | None = None
+        self.at_ns = at_ns  # on the clock of the model
+        self.end_ns = 0
+        self.is_exact = True  # whether the monotonic start is known
+        self.is_open = True
+
+    @property
+    def id(self) -> int:
+        number: int = self.record["execution_id"]
+        return number
 
 
 class Model:
     """What the tracker should hold: each rule is a search through plain lists."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: dict[str, int], max_records: int | None) -> None:
+        self.clock = clock
+        self.max_records = max_records
         self.executions: dict[Any, list[Execution]] = {}
         self.events: list[Record] = []
-        self.unmatched_ends = 0
+        self.event_times_ns: list[int] = []
+        self.unmatched_ends = self.dropped_executions = self.dropped_events = 0
+        self.given_out = self.events_given_out = 0
+        self.step_ns = 0
+        self.set_anchor()
 
-    def start(self, routine_id: Any, params: Any, owner: object, wall_ns: int, mono_ns: int) -> Execution:
-        record = {
+    # the clock: monotonic, from an anchor; texts follow the wall clock in steps of a second or more
+
+    def set_anchor(self) -> None:
+        self.anchor_ns = self.clock["wall_ns"] - self.clock["mono_ns"] - self.step_ns
+
+    def go_on_in_a_copy(self) -> None:
+        """Set another anchor, but never go back behind what was recorded."""
+        every = [each for executions in self.executions.values() for each in executions]
+        latest_ns = max([0, *self.event_times_ns, *(max(each.at_ns, each.end_ns) for each in every)])
+        self.set_anchor()
+        self.anchor_ns = max(self.anchor_ns, latest_ns // 1000 * 1000 - self.clock["mono_ns"])
+
+    @property
+    def now_ns(self) -> int:
+        return self.clock["mono_ns"] + self.anchor_ns
+
+    # calls
+
+    def start(self, routine_id: Any, params: Any, caller: Any, parent_id: object, caused_by: Any) -> None:
+        step_ns = self.clock["wall_ns"] - self.now_ns
+        if abs(step_ns - self.step_ns) >= SECOND_NS:
+            self.step_ns = step_ns // 1000 * 1000
+        self.given_out += 1
+        record: Record = {
             "routine_id": routine_id,
-            "start_time": text(wall_ns),
+            "start_time": text(self.now_ns + self.step_ns),
             "params": params or {},
             "status": "running",
+            "execution_id": self.given_out,
         }
-        execution = Execution(record, owner, wall_ns, mono_ns)
-        self.executions.setdefault(routine_id, []).append(execution)
-        return execution
+        if type(parent_id) is int and 0 < parent_id < self.given_out:
+            record["parent_id"] = parent_id
+        given = [caused_by] if type(caused_by) is int else caused_by if type(caused_by) in (list, tuple) else []
+        causes = [each for each in given if type(each) is int and 0 < each <= self.events_given_out]
+        if causes:
+            record["caused_by"] = list(dict.fromkeys(causes))
+        record["worker"] = caller.name
+        self.executions.setdefault(routine_id, []).append(Execution(record, caller, self.now_ns))
 
-    def end(
-        self, routine_id: Any, outcome: Record, execution_id: object, owner: object, wall_ns: int, mono_ns: int
-    ) -> None:
-        execution = self.closed_by(routine_id, execution_id, owner)
+    def end(self, routine_id: Any, outcome: Record, execution_id: object, caller: object) -> None:
+        execution = self.closed_by(routine_id, execution_id, caller)
         if execution is None:
             self.unmatched_ends += 1
             return
-        if execution.is_open and execution.mono_ns is not None:
-            start_ns = execution.wall_ns
-            elapsed_ns = max(mono_ns - execution.mono_ns, 1)
-        else:
-            start_ns = execution.wall_ns // 1000 * 1000
-            elapsed_ns = max(wall_ns - start_ns, 1)
-        execution.is_open = False
-        execution.record["status"] = outcome["status"]
-        execution.record["end_time"] = text(start_ns, elapsed_ns)
-        for key in ["result", "error"]:
-            if outcome[key] is not None:
-                execution.record[key] = outcome[key]
-        execution.record["execution_time"] = elapsed_ns / SECOND_NS
+        record = execution.record
+        start_ns = execution.at_ns if execution.is_exact else execution.at_ns // 1000 * 1000
+        elapsed_ns = max(self.now_ns - start_ns, 1)
+        execution.end_ns = start_ns + elapsed_ns
+        execution.is_open = execution.is_exact = False
+        known = {key: record.pop(key) for key in KEYS if key in record}
+        shown_ns = to_ns(record["start_time"]) + (start_ns % 1000) + elapsed_ns
+        known |= {"end_time": text(shown_ns), "execution_time": elapsed_ns / SECOND_NS}
+        known |= {key: outcome[key] for key in ("result", "error") if outcome[key] is not None}
+        record |= {"status": outcome["status"], **{key: known[key] for key in KEYS if key in known}}
 
-    def closed_by(self, routine_id: Any, execution_id: object, owner: object) -> Execution | None:
+    def closed_by(self, routine_id: Any, execution_id: object, caller: object) -> Execution | None:
+        if type(execution_id) is int and 0 < execution_id <= self.given_out:  # rule 1
+            every = [each for executions in self.executions.values() for each in executions]
+            return next((each for each in every if each.id == execution_id), None)
+        of_routine = self.executions.get(routine_id, [])
+        opened = [each for each in of_routine if each.is_open]
+        for each in reversed(opened):
+            if each.owner is caller:
+                return each  # rule 2
+        return [*of_routine[-1:], *opened][-1] if of_routine else None  # rules 3, 4 and 5
+
+    def event(self, source: Any, target: Any, data: Any, execution_id: object, caller: object) -> None:
+        self.events_given_out += 1
+        record = {
+            "timestamp": text(self.now_ns + self.step_ns),
+            "source_routine_id": source,
+            "event_name": "e",
+            "target_routine_id": target,
+            "data": data or {},
+            "event_id": self.events_given_out,
+        }
+        emitter: object = None
+        if execution_id is not None:
+            if type(execution_id) is int and 0 < execution_id <= self.given_out:
+                emitter = execution_id
+        else:
+            opened = [each for each in self.executions.get(source, []) if each.is_open]
+            own = [each for each in opened if each.owner is caller]
+            emitter = own[-1].id if own else opened[0].id if len(opened) == 1 else None
+        self.event_times_ns.append(self.now_ns)
+        self.events.append(record if emitter is None else {**record, "execution_id": emitter})
+
+    # the whole state
+
+    def drop(self) -> None:
+        if self.max_records is None:
+            return
+        for executions in self.executions.values():
+            ended = sorted((each for each in executions if not each.is_open), key=lambda each: each.end_ns)
+            gone = ended[: max(len(ended) - self.max_records, 0)]
+            executions[:] = [each for each in executions if each not in gone]
+            self.dropped_executions += len(gone)
+        excess = max(len(self.events) - self.max_records, 0)
+        self.dropped_events += excess
+        del self.events[:excess], self.event_times_ns[:excess]
+
+    def make_ids_greater(self) -> None:
+        """Do as a tracker does that loads its own run: each id that it gave out before is gone."""
+        base, event_base = self.given_out, self.events_given_out
+        for records in self.records().values():
+            for record in records:
+                for key in ("execution_id", "parent_id"):
+                    if key in record:
+                        record[key] += base
+                if "caused_by" in record:
+                    record["caused_by"] = [event_id + event_base for event_id in record["caused_by"]]
+        for record in self.events:
+            record["event_id"] += event_base
+            if "execution_id" in record:
+                record["execution_id"] += base
+
+    def take_the_wall_clock(self) -> None:
+        """Go on as after loading: on a clock that agrees with the wall clock at the end of the run."""
         for executions in self.executions.values():
             for execution in executions:
-                if type(execution_id) is int and execution.known_as == execution_id:
-                    return execution  # rule 1
-        of_routine = self.executions.get(routine_id, [])
-        for execution in reversed(of_routine):
-            if execution.is_open and execution.owner is owner:
-                return execution  # rule 2
-        for execution in reversed(of_routine):
-            if execution.is_open:
-                return execution  # rule 3
-        return of_routine[-1] if of_routine else None  # rules 4 and 5
+                execution.at_ns += self.step_ns
+                execution.end_ns += self.step_ns
+        self.event_times_ns = [at_ns + self.step_ns for at_ns in self.event_times_ns]
+        self.step_ns = 0
+        self.set_anchor()
 
     def load(self) -> None:
         """Forget what is not in the records."""
         for executions in self.executions.values():
             for execution in executions:
-                execution.owner = execution.mono_ns = execution.known_as = None
+                execution.owner = None
+                execution.is_exact = False
+                if execution.is_open:
+                    execution.at_ns -= execution.at_ns % 1000
 
     def records(self) -> dict[Any, list[Record]]:
         return {key: [execution.record for execution in executions] for key, executions in self.executions.items()}
 
 
-def text(wall_ns: int, elapsed_ns: int = 0) -> str:
-    """Return the local time so many nanoseconds after a moment, on the clock face of that moment."""
+def text(wall_ns: int) -> str:
+    """Return the local time of a moment."""
     second, rest_ns = divmod(wall_ns, SECOND_NS)
-    more_seconds, rest_ns = divmod(rest_ns + elapsed_ns, SECOND_NS)
-    moment = datetime.fromtimestamp(second) + timedelta(seconds=more_seconds, microseconds=rest_ns // 1000)
-    return moment.isoformat(timespec="microseconds")
+    return (datetime.fromtimestamp(second) + timedelta(microseconds=rest_ns // 1000)).isoformat(timespec="microseconds")
+
+
+def to_ns(local: str) -> int:
+    moment = datetime.fromisoformat(local)
+    return round(moment.replace(microsecond=0).timestamp()) * SECOND_NS + moment.microsecond * 1000
 
 
 # --- free sequences ---
 
 routine_ids = st.sampled_from(["a", "b", 4])
-payloads = st.sampled_from([None, {}, {"x": 1}, "text", 0, [1]])
+payloads = st.sampled_from([None, {}, {"x": 1}, "text", [1]])
 outcomes = st.fixed_dictionaries(
     {
         "status": st.sampled_from(["completed", "failed", "skipped", None]),
@@ -222,6 +231,9 @@ outcomes = st.fixed_dictionaries(
         "error": st.sampled_from([None, "", "boom"]),
     }
 )
+ids = st.none() | st.integers(1, 12) | st.sampled_from(ODD)  # see `known`
+# Each end comes after the one before: of two at one moment nobody can say which is the newer one.
+steps = st.integers(1, 3 * SECOND_NS) | st.integers(1, 2000)
 
 
 class Calls(RuleBasedStateMachine):
@@ -231,71 +243,61 @@ class Calls(RuleBasedStateMachine):
     loop: ClassVar[Loop]
     clock: ClassVar[dict[str, int]] = {}
 
-    @initialize()
-    def begin(self) -> None:
-        self.tracker = ExecutionTracker("flow")
-        self.model = Model()
-        self.ids: list[int] = []
+    @initialize(max_records=st.sampled_from([None, None, 0, 1, 2]))
+    def begin(self, max_records: int | None) -> None:
         self.clock.update(wall_ns=NOON_NS, mono_ns=NOON_NS // 7)
+        self.tracker = ExecutionTracker("flow", max_records=max_records)
+        self.model = Model(self.clock, max_records)
+        self.is_live = False
 
     def teardown(self) -> None:
         if hasattr(self, "tracker"):
-            self.compare(self.tracker.routine_executions, self.tracker.event_flow)
+            self.compare_containers()
             self.tracker._check()
+
+    def known(self, number: Any, given_out: int) -> Any:
+        """Return the id that a number of `ids` stands for: nobody can name one before it is given out."""
+        if type(number) is list:
+            return [self.known(each, given_out) for each in number]
+        return 1 + number % given_out if type(number) is int and 0 < number < MISSING_ID and given_out else number
+
+    def called(self) -> None:
+        if self.is_live:
+            self.model.drop()
 
     # calls
 
-    @rule(owner=st.integers(0, 8), routine_id=routine_ids, params=payloads)
-    def start(self, owner: int, routine_id: Any, params: Any) -> None:
+    @rule(owner=st.integers(0, 8), routine_id=routine_ids, params=payloads, parent=ids, causes=ids | st.lists(ids))
+    def start(self, owner: int, routine_id: Any, params: Any, parent: Any, causes: Any) -> None:
+        self.time_passes_and_the_wall_clock_is_set(1000, 0)  # what was in this microsecond cannot be told from after it
         caller = self.owners[owner]
-        execution = self.model.start(routine_id, params, caller, **self.clock)
-        execution.known_as = caller.do(lambda: self.tracker.record_routine_start(routine_id, params))
-        assert type(execution.known_as) is int
-        assert execution.known_as not in self.ids
-        self.ids.append(execution.known_as)
+        parent, causes = self.known(parent, self.model.given_out), self.known(causes, self.model.events_given_out)
+        if not self.model.events_given_out or not self.model.given_out:
+            parent = causes = None
+        self.model.start(routine_id, params, caller, parent, causes)
+        facts = {"parent_id": parent, "caused_by": causes}
+        number = caller.do(lambda: self.tracker.record_routine_start(routine_id, params, **facts))
+        assert number == self.model.given_out
+        self.called()
 
-    def end(self, owner: int, routine_id: Any, outcome: Record, execution_id: Any) -> None:
+    @rule(owner=st.integers(0, 8), routine_id=routine_ids, outcome=outcomes, execution_id=ids, ns=steps)
+    def end(self, owner: int, routine_id: Any, outcome: Record, execution_id: Any, ns: int) -> None:
+        self.time_passes_and_the_wall_clock_is_set(ns, 0)
+        execution_id = self.known(execution_id, self.model.given_out) if self.model.given_out else None
         caller = self.owners[owner]
-        self.model.end(routine_id, outcome, execution_id, caller, **self.clock)
-        answer = caller.do(
-            lambda: (
-                self.tracker.record_routine_end(routine_id, **outcome, execution_id=execution_id)
-                if execution_id is not None
-                else self.tracker.record_routine_end(routine_id, **outcome)
-            )
-        )
-        assert answer is None
+        self.model.end(routine_id, outcome, execution_id, caller)
+        given = {} if execution_id is None else {"execution_id": execution_id}
+        assert caller.do(lambda: self.tracker.record_routine_end(routine_id, **outcome, **given)) is None
+        self.called()
 
-    @rule(owner=st.integers(0, 8), routine_id=routine_ids, outcome=outcomes)
-    def end_without_id(self, owner: int, routine_id: Any, outcome: Record) -> None:
-        self.end(owner, routine_id, outcome, None)
-
-    @precondition(lambda self: self.ids)
-    @rule(owner=st.integers(0, 8), routine_id=routine_ids, outcome=outcomes, back=st.integers(0, 30))
-    def end_with_an_id_given_out(self, owner: int, routine_id: Any, outcome: Record, back: int) -> None:
-        self.end(owner, routine_id, outcome, self.ids[-1 - back % len(self.ids)])
-
-    @rule(
-        owner=st.integers(0, 8),
-        routine_id=routine_ids,
-        outcome=outcomes,
-        execution_id=st.sampled_from([0, -1, MISSING_ID, True, False, "1", 1.0, (1,), [1]]),
-    )
-    def end_with_what_is_no_id(self, owner: int, routine_id: Any, outcome: Record, execution_id: Any) -> None:
-        self.end(owner, routine_id, outcome, execution_id)
-
-    @rule(owner=st.integers(0, 8), source=routine_ids, to=st.none() | routine_ids, data=payloads)
-    def event(self, owner: int, source: Any, to: Any, data: Any) -> None:
-        self.owners[owner].do(lambda: self.tracker.record_event(source, "e", to, data))
-        self.model.events.append(
-            {
-                "timestamp": text(self.clock["wall_ns"]),
-                "source_routine_id": source,
-                "event_name": "e",
-                "target_routine_id": to,
-                "data": data or {},
-            }
-        )
+    @rule(owner=st.integers(0, 8), source=routine_ids, to=st.none() | routine_ids, data=payloads, execution_id=ids)
+    def event(self, owner: int, source: Any, to: Any, data: Any, execution_id: Any) -> None:
+        execution_id = self.known(execution_id, self.model.given_out) if self.model.given_out else None
+        caller = self.owners[owner]
+        self.model.event(source, to, data, execution_id, caller)
+        number = caller.do(lambda: self.tracker.record_event(source, "e", to, data, execution_id=execution_id))
+        assert number == self.model.events_given_out
+        self.called()
 
     # clocks and owners
 
@@ -319,27 +321,41 @@ class Calls(RuleBasedStateMachine):
             for record, expected_record in zip(records, expected[routine_id], strict=True):
                 assert list(record) == list(expected_record)
 
+    def compare_containers(self) -> None:
+        self.model.drop()
+        self.is_live = True
+        self.compare(self.tracker.routine_executions, self.tracker.event_flow)
+
     def serialized(self) -> Record:
         """Return the run after a trip through JSON, which makes a text of a key that is a number."""
+        self.model.drop()
         run: Record = json.loads(json.dumps(self.tracker.serialize(), allow_nan=False))
-        executions = run["routine_executions"]
-        run["routine_executions"] = {4 if key == "4" else key: records for key, records in executions.items()}
+        for runs in (run["routine_executions"], run["performance_metrics"].get("lifetime", {}).get("routines", {})):
+            if "4" in runs:
+                items = [(4 if key == "4" else key, value) for key, value in runs.items()]
+                runs.clear()
+                runs.update(items)
         return run
 
     def look_at_numbers(self) -> None:
+        self.model.drop()
         records = [record for records in self.model.records().values() for record in records]
         metrics = self.tracker.get_performance_metrics()
+        assert metrics == _metrics.metrics_of("flow", self.tracker._run())
         assert metrics["unmatched_ends"] == self.model.unmatched_ends
-        assert metrics["total_executions"] == len(records)
-        assert metrics["completed"] == sum(record["status"] == "completed" for record in records)
-        for routine_id, executions in self.model.executions.items():
-            performance = self.tracker.get_routine_performance(routine_id)
-            assert (performance or {"total_executions": 0})["total_executions"] == len(executions)
+        assert metrics["dropped_executions"] == self.model.dropped_executions
+        assert metrics["dropped_events"] == self.model.dropped_events
+        assert metrics["total_executions"] == len(records) + self.model.dropped_executions
+        assert metrics["total_events"] == len(self.model.events) + self.model.dropped_events
+        if self.model.max_records is None:
+            assert metrics["completed"] == sum(record["status"] == "completed" for record in records)
+            times = [record["execution_time"] for record in records if "execution_time" in record]
+            assert metrics["total_execution_time"] == pytest.approx(sum(times))
 
     @rule(where=st.sampled_from(["containers", "serialized", "numbers"]))
     def read(self, where: str) -> None:
         if where == "containers":
-            self.compare(self.tracker.routine_executions, self.tracker.event_flow)
+            self.compare_containers()
         elif where == "serialized":
             run = self.serialized()
             self.compare(run["routine_executions"], run["event_flow"])
@@ -350,12 +366,23 @@ class Calls(RuleBasedStateMachine):
 
     @rule(way=st.sampled_from(["pickle", "copy", "deepcopy", "serialize"]))
     def go_on_with_a_copy(self, way: str) -> None:
+        self.model.drop()
         if way == "serialize":
+            numbers = self.tracker.get_performance_metrics()
             self.tracker.deserialize(self.serialized())
-        elif way == "pickle":
-            self.tracker = pickle.loads(pickle.dumps(self.tracker))
+            assert self.tracker.get_performance_metrics() == numbers
+            self.model.take_the_wall_clock()
+            self.model.make_ids_greater()
+            self.model.given_out = self.tracker._ids[0].issued - 1
+            self.model.events_given_out = self.tracker._ids[1].issued - 1
         else:
-            self.tracker = getattr(copy, way)(self.tracker)
+            if way == "pickle":
+                assert pickle.dumps(self.tracker) == pickle.dumps(self.tracker)
+                self.tracker = pickle.loads(pickle.dumps(self.tracker))
+            else:
+                self.tracker = getattr(copy, way)(self.tracker)
+            self.model.go_on_in_a_copy()
+        self.is_live = False
         self.model.load()
 
     @rule(dropped=st.sets(st.integers(0, 20)), reverse=st.booleans())
@@ -364,15 +391,17 @@ class Calls(RuleBasedStateMachine):
             items = [item for number, item in enumerate(items) if number not in dropped]
             return items[::-1] if reverse else items
 
+        self.compare_containers()
         executions = self.tracker.routine_executions
         self.tracker.routine_executions = {key: kept(records) for key, records in executions.items()}
         self.tracker.event_flow = kept(self.tracker.event_flow)
         self.model.executions = {key: kept(executions) for key, executions in self.model.executions.items()}
-        self.model.events = kept(self.model.events)
+        self.model.events, self.model.event_times_ns = kept(self.model.events), kept(self.model.event_times_ns)
 
     @rule(routine_id=routine_ids, new_id=routine_ids)
     def move_the_records_of_a_routine_to_another(self, routine_id: Any, new_id: Any) -> None:
-        if routine_id in self.model.executions and routine_id != new_id:
+        if routine_id in self.model.executions and routine_id != new_id and self.model.max_records is None:
+            self.compare_containers()
             executions = dict(self.tracker.routine_executions)
             for containers in (executions, self.model.executions):
                 containers[new_id] = [*containers.get(new_id, []), *containers.pop(routine_id)]
@@ -417,7 +446,7 @@ def test_any_calls_by_any_owners_leave_what_the_rules_say(clock: dict[str, int],
 
 
 @pytest.fixture
-def tracker() -> ExecutionTracker:
+def tracker(clock: dict[str, int]) -> ExecutionTracker:
     return ExecutionTracker()
 
 
@@ -522,6 +551,7 @@ def test_rule_3_a_loaded_record_that_never_ended_is_open(tracker: ExecutionTrack
         }
     )
     clock["wall_ns"] += 2 * SECOND_NS
+    clock["mono_ns"] += 2 * SECOND_NS
     tracker.record_routine_end("a")
     record = tracker.routine_executions["a"][1]
     assert (record["execution_time"], record["end_time"]) == (2.0, text(NOON_NS + 2 * SECOND_NS))
@@ -605,13 +635,25 @@ def test_an_open_execution_whose_routine_gets_another_name_is_closed_by_that_nam
     tracker._check()
 
 
-def test_the_id_of_an_execution_that_is_in_no_assigned_container_is_unknown(tracker: ExecutionTracker) -> None:
+def test_the_id_of_an_execution_that_is_in_no_assigned_container_is_gone(tracker: ExecutionTracker) -> None:
     gone = tracker.record_routine_start("a")
     tracker.routine_executions = {}
+    tracker.record_routine_start("a")
     tracker.record_routine_start("b")
-    tracker.record_routine_end("b", "ended", execution_id=gone)
-    assert statuses(tracker, "b") == ["ended"]
+    for routine_id in "ab":
+        tracker.record_routine_end(routine_id, "ended", execution_id=gone)
+    assert (statuses(tracker, "a"), statuses(tracker, "b")) == (["running"], ["running"])
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 2
     tracker._check()
+
+
+def test_a_block_whose_execution_is_in_no_assigned_container_ends_no_other(tracker: ExecutionTracker) -> None:
+    with tracker.track("a") as gone:
+        tracker.routine_executions = {}
+        tracker.record_routine_start("a")
+        gone.result = "old"
+    assert [record.get("result") for record in tracker.routine_executions["a"]] == [None]
+    assert statuses(tracker) == ["running"]
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -664,6 +706,7 @@ def test_records_added_by_hand_can_be_closed_by_a_late_end(tracker: ExecutionTra
     record = {"routine_id": "a", "start_time": text(NOON_NS), "params": {}, "status": "running"}
     tracker.routine_executions["a"] = [record]
     clock["wall_ns"] += SECOND_NS
+    clock["mono_ns"] += SECOND_NS
     tracker.record_routine_end("a", "ended")
     assert (record["status"], record["execution_time"]) == ("ended", 1.0)
 
@@ -702,15 +745,17 @@ def test_what_is_no_list_of_records_does_not_stop_an_end(tracker: ExecutionTrack
     assert statuses(tracker) == ["ended"]
 
 
-def test_containers_may_grow_while_they_are_adopted() -> None:
+def test_containers_may_grow_while_they_are_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = ExecutionTracker()
     executions: dict[Any, list[Record]] = {"a": [{"routine_id": "a"}, {"routine_id": "a"}], "b": [{}]}
 
-    def next_id() -> int:  # as another thread might, between any two steps
-        executions[f"new {len(executions)}"] = []
-        return len(executions)
+    class Growing(Ids):
+        def skip(self, highest: int) -> None:  # as another thread might, between any two steps
+            executions[f"new {len(executions)}"] = []
 
-    adopted = Pairing().adopt(executions, next_id)
-    assert sorted(map(len, adopted.open_of_routine.values())) == [1, 2]
+    monkeypatch.setattr(tracker._fold, "ids", (Growing(), Growing()))
+    tracker.routine_executions = executions
+    assert sorted(len(table.open) for table in tracker._fold.tables.values()) == [1, 2]
 
 
 def test_a_record_that_stands_twice_in_a_list_hides_none_behind_it() -> None:

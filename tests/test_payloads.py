@@ -1,6 +1,7 @@
 """Captured values: the JSON-safe form of anything, and bounded, redacted snapshots."""
 
 import array
+import builtins
 import collections
 import dataclasses
 import datetime
@@ -250,6 +251,13 @@ def test_containers_become_lists_and_dicts():
     assert json_safe(collections.Counter("aab")) == {"a": 2, "b": 1}
     assert json_safe(collections.defaultdict(list, k=[1])) == {"k": [1]}
     assert json_safe(Point(1, (2,))) == {"x": 1, "y": [2]}
+
+
+@pytest.mark.skipif(not hasattr(builtins, "frozendict"), reason="frozen dicts came with Python 3.15")
+def test_a_frozen_dict_is_written_as_a_dict():
+    payload = builtins.frozendict(password="hunter2", n=builtins.frozendict(a=1))
+    assert json_safe([payload]) == [{"password": "hunter2", "n": {"a": 1}}]
+    assert snapshot("password")(payload) == {"password": "[redacted]", "n": {"a": 1}}
 
 
 def test_a_set_becomes_a_list_in_an_order_that_is_always_the_same():

@@ -20,12 +20,15 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from execution_tracker import ExecutionTracker, InvalidRunError, TrackerError, files
+from execution_tracker import ExecutionTracker, InvalidRunError, TrackerError, files, merge
+from execution_tracker.analysis import critical_path, event_edges
 from execution_tracker.payloads import json_safe
+from execution_tracker.persistence import Fields
 
 SRC = str(Path(files.__file__).parent.parent)
 
@@ -128,6 +131,7 @@ def test_files_from_several_zones_tell_the_same_moments(tmp_path: Path) -> None:
         record = tracker.routine_executions["a"][0]
         for key, moment in (("start_time", 1), ("end_time", 3)):
             record[key] = datetime.datetime.fromtimestamp(moment, zone).isoformat(timespec="microseconds")
+        record["execution_time"] = 2.0
         tracker.save(tmp_path / name)
         loaded = ExecutionTracker.load(tmp_path / name)
         assert loaded.routine_executions == tracker.routine_executions
@@ -135,19 +139,22 @@ def test_files_from_several_zones_tell_the_same_moments(tmp_path: Path) -> None:
     assert durations == {2.0}
 
 
-def test_an_execution_loaded_from_another_zone_ends_in_the_zone_of_its_tracker(tmp_path: Path) -> None:
-    zone = datetime.timezone(datetime.timedelta(hours=5.5))
-    tracker = ExecutionTracker(tz=zone)
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("tz", [None, datetime.timezone.utc, datetime.timezone(datetime.timedelta(hours=5.5))])
+@pytest.mark.parametrize("tz_of_loader", [None, datetime.timezone.utc])
+def test_a_loaded_execution_ends_in_the_form_that_its_start_has(live: bool, tz: Any, tz_of_loader: Any) -> None:
+    tracker = ExecutionTracker(tz=tz)
     tracker.record_routine_start("a")
-    tracker.save(tmp_path / "run.json")
-    for tz in (None, datetime.timezone.utc):
-        other = ExecutionTracker(tz=tz)
-        other.deserialize(json.loads((tmp_path / "run.json").read_text()))
-        other.record_routine_end("a")
-        record = other.routine_executions["a"][0]
-        assert record["start_time"].endswith("+05:30")
-        assert datetime.datetime.fromisoformat(record["end_time"]).utcoffset() == (tz and datetime.timedelta(0))
-        assert 0 < record["execution_time"] < 60
+    other = ExecutionTracker(tz=tz_of_loader)
+    other.deserialize(tracker.serialize())
+    assert not live or other.routine_executions
+    other.record_routine_end("a")
+    record = other.routine_executions["a"][0]
+    start, end = (datetime.datetime.fromisoformat(record[key]) for key in ("start_time", "end_time"))
+    assert start.utcoffset() == end.utcoffset() == (tz and tz.utcoffset(None))
+    assert record["execution_time"] == pytest.approx((end - start).total_seconds(), abs=2e-6)
+    assert 0 < record["execution_time"] < 60
+    assert [*record][-2:] == ["execution_id", "worker"]
 
 
 def test_a_name_in_gz_is_compressed_and_read_under_any_name(tmp_path: Path) -> None:
@@ -208,10 +215,14 @@ def test_what_upstream_wrote_loads(tmp_path: Path, upstream_class: Any) -> None:
     with path.open("w") as file:
         json.dump(upstream.serialize(), file)
     tracker = ExecutionTracker.load(path)
-    assert tracker.routine_executions == upstream.routine_executions
-    assert tracker.event_flow == upstream.event_flow
+    executions, events = upstream.routine_executions["a"], upstream.event_flow
+    assert tracker.routine_executions == {
+        "a": [record | {"execution_id": number} for number, record in enumerate(executions, 1)]
+    }
+    assert tracker.event_flow == [event | {"event_id": number} for number, event in enumerate(events, 1)]
     assert tracker.flow_id == "old"
     assert tracker.get_performance_metrics()["wall_time"] > 0
+    assert (tracker.record_routine_start("a"), tracker.record_event("a", "e")) == (3, 2)
 
 
 def test_serilux_alone_reads_a_file(tmp_path: Path) -> None:
@@ -318,7 +329,7 @@ def test_a_fast_copy_of_records_is_json_safe_and_independent(values: list[Any], 
     tracker.event_flow.extend(edited)
     data = tracker.serialize()
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert "".join(files.run_text("", tracker._snapshot(), {})) == json.dumps(data)
+    assert "".join(files.run_text(Fields("", {}), tracker._run())) == json.dumps(data)
 
 
 @pytest.mark.parametrize(
@@ -375,6 +386,217 @@ def test_a_payload_with_a_type_comes_back_as_the_dict_it_was(tmp_path: Path) -> 
     assert "never_imported" not in set(sys.modules) - before
 
 
+# --- ids and links ---
+
+
+def linked(**options: Any) -> ExecutionTracker:
+    """A run in which one thing led to the other."""
+    tracker = ExecutionTracker("nightly", **options)
+    with tracker.track("main") as main:
+        for _ in range(3):
+            with tracker.track("parse"):
+                parsed = [tracker.record_event("parse", "parsed", "count") for _ in range(2)]
+            with tracker.track("count", caused_by=parsed):
+                tracker.record_event("count", "counted", execution_id=main.execution_id)
+    tracker.record_routine_start("open", parent_id=main.execution_id, caused_by=parsed[0])
+    tracker.record_execution("elsewhere", 1_700_000_000, 1_700_000_001, parent_id=main.execution_id, worker="machine 7")
+    return tracker
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("options", [{}, {"tz": datetime.timezone.utc}, {"max_records": 2}], ids=repr)
+def test_ids_links_and_workers_survive_a_file(tmp_path: Path, name: str, live: bool, options: dict[str, Any]) -> None:
+    tracker = linked(**options)
+    assert not live or tracker.routine_executions
+    tracker.save(tmp_path / name)
+    loaded = ExecutionTracker.load(tmp_path / name)
+    assert loaded.serialize()["routine_executions"] == tracker.serialize()["routine_executions"]
+    assert loaded.serialize()["event_flow"] == tracker.serialize()["event_flow"]
+    assert loaded.routine_executions == tracker.routine_executions
+    assert loaded.event_flow == tracker.event_flow
+    found, expected = loaded.get_performance_metrics(), tracker.get_performance_metrics()
+    for key in ("self_execution_time", "total_execution_time", "peak_concurrency", "dropped_executions"):
+        assert found[key] == pytest.approx(expected[key], abs=2e-6)
+    last = loaded.routine_executions["count"][-1]
+    assert (last["parent_id"], last["caused_by"], last["execution_id"]) == (1, [7, 8], 7)
+    assert loaded.event_flow[-1]["execution_id"] == 1
+    assert loaded.routine_executions["elsewhere"][0]["worker"] == "machine 7"
+    assert (loaded.record_routine_start("new"), loaded.record_event("new", "e")) == (10, 10)
+    loaded.record_routine_end("open", "ended by its id", execution_id=8)
+    assert loaded.routine_executions["open"][0]["status"] == "ended by its id"
+    loaded._check()
+
+
+def in_seconds(start: int, end: int | None = None, **facts: Any) -> dict[str, Any]:
+    record = {"routine_id": "a", "start_time": f"2026-07-01T00:00:{start:02}.000000", "params": {}, "status": "running"}
+    if end is None:
+        return record | facts
+    ended = {
+        "status": "completed",
+        "end_time": f"2026-07-01T00:00:{end:02}.000000",
+        "execution_time": float(end - start),
+    }
+    return record | ended | facts
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(
+    ("records", "self_times", "peak"),
+    [
+        ([in_seconds(0, 9, execution_id=1, parent_id=1)], 9, 1),
+        ([in_seconds(0, 9, execution_id=1, parent_id=2), in_seconds(1, 8, execution_id=2, parent_id=1)], 2, 1),
+        (
+            [
+                in_seconds(0, 9, execution_id=1, parent_id=3),
+                in_seconds(1, 8, execution_id=2, parent_id=1),
+                in_seconds(2, 7, execution_id=3, parent_id=2),
+            ],
+            4,
+            1,
+        ),
+        ([in_seconds(0, execution_id=1, parent_id=2), in_seconds(1, execution_id=2, parent_id=1)], 0, 1),
+        ([in_seconds(0, 9, execution_id=2, parent_id=5), in_seconds(5, 8, execution_id=5)], 9, 2),
+        ([in_seconds(0, 9, parent_id=77), in_seconds(1, 8, parent_id=2**62), in_seconds(2, 3, parent_id=True)], 17, 3),
+        ([in_seconds(0, 9, execution_id=1), in_seconds(1, 8, execution_id=1, parent_id=1)], 9, 1),
+        ([in_seconds(0, 9, parent_id=[1]), in_seconds(1, 8, parent_id="1"), in_seconds(2, 4, parent_id=-1)], 18, 3),
+    ],
+    ids=["own parent", "two", "three", "open", "later parent", "gone", "twice", "no id"],
+)
+def test_parents_that_cannot_be_give_numbers_all_the_same(
+    live: bool, records: list[dict[str, Any]], self_times: float, peak: int
+) -> None:
+    tracker = ExecutionTracker()
+    tracker.deserialize(run_with(routine_executions={"a": records}))
+    assert not live or tracker.routine_executions
+    for each in (tracker, merge([tracker]), copy.copy(tracker)):
+        numbers = each.get_performance_metrics()
+        assert (numbers["self_execution_time"], numbers["peak_concurrency"]) == (self_times, peak)
+        assert numbers["total_executions"] == len(records)
+        assert len(critical_path(each)) <= len(records)
+        each.record_routine_end("a", execution_id=each.record_routine_start("a", parent_id=1))
+        each._check()
+    data = tracker.serialize()
+    again = ExecutionTracker()
+    again.deserialize(data)
+    assert again.serialize()["routine_executions"] == data["routine_executions"]
+
+
+ODD_IDS = [1, 1, True, 1.0, "1", "", None, (), [], {}, math.nan, 0, -1, 2**63, 10**400, Hostile()]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_each_record_has_an_id_of_its_own_whatever_was_written_there_by_hand(live: bool) -> None:
+    tracker = ExecutionTracker()
+    tracker.routine_executions = {
+        routine_id: [{"routine_id": routine_id, "execution_id": each, "parent_id": each} for each in ODD_IDS]
+        for routine_id in ("a", "b")
+    }
+    tracker.event_flow = [{"event_name": "e", "event_id": each, "execution_id": each} for each in ODD_IDS]
+    if not live:
+        tracker = copy.copy(tracker)
+    for records, key in ((tracker.routine_executions["a"], "execution_id"), (tracker.event_flow, "event_id")):
+        for record, odd in zip(records, ODD_IDS, strict=True):
+            record[key] = odd  # once more, with the records in hand
+    for count in range(2):
+        data = tracker.serialize()
+        records = [record for records in data["routine_executions"].values() for record in records]
+        for each, key in ((records, "execution_id"), (data["event_flow"], "event_id")):
+            ids = [record[key] for record in each]
+            assert len({*ids}) == len(each)
+            assert all(type(number) is int and 0 < number < 2**63 for number in ids)
+        assert len(records) == tracker.get_performance_metrics()["total_executions"] == 2 * len(ODD_IDS) + count
+        new = tracker.record_routine_start("new"), tracker.record_event("new", "e")
+    assert (tracker.routine_executions["new"][1]["execution_id"], tracker.event_flow[-1]["event_id"]) == new
+    tracker._check()
+
+
+class Refusing:
+    """A value that answers no question."""
+
+    def refuse(self, *_: Any) -> Any:
+        raise RuntimeError("no")
+
+    __eq__ = __hash__ = __bool__ = __len__ = __iter__ = __getitem__ = __lt__ = __gt__ = __index__ = refuse  # type: ignore[assignment]
+    __repr__ = refuse
+
+
+ODD_VALUES = [
+    Refusing(),
+    numpy.arange(3),
+    True,
+    None,
+    math.nan,
+    math.inf,
+    10**400,
+    "9999-12-31T23:59:59.999999",
+    "0000-00-00T00:00:00.000000",
+    "." * 26,
+    ["."] * 26,
+    b"2026-07-01T00:00:00.000000",
+    {},
+]
+KEYS = [
+    *("routine_id", "start_time", "end_time", "execution_time", "status", "params", "result", "error"),
+    *("execution_id", "parent_id", "caused_by", "worker"),
+    *("timestamp", "source_routine_id", "event_name", "target_routine_id", "data", "event_id"),
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("max_records", [None, 1])
+def test_whatever_is_written_into_a_record_by_hand_the_others_are_read(key: str, max_records: int | None) -> None:
+    for odd in ODD_VALUES:
+        tracker = linked(max_records=max_records)
+        count = tracker.get_performance_metrics()["total_executions"]
+        for records in (*tracker.routine_executions.values(), tracker.event_flow):
+            records[0][key] = records[-1][key] = odd
+        again = ExecutionTracker(max_records=max_records)
+        again.routine_executions, again.event_flow = tracker.routine_executions, tracker.event_flow
+        for each in (tracker, again):
+            numbers = each.get_performance_metrics()
+            assert each is again or numbers["total_executions"] == count
+            assert numbers["wall_time"] >= 0
+            critical_path(each), event_edges(each), merge([each, each]), copy.deepcopy(each)
+            each.record_routine_end("main", execution_id=each.record_routine_start("main"))
+            each.record_routine_end("main", "late")
+            data = each.serialize()
+            assert json.loads(json.dumps(data, allow_nan=False)) == data
+            ExecutionTracker().deserialize(data)
+            each._check()
+
+
+def test_records_that_are_taken_out_and_put_in_again_by_hand_keep_their_ids() -> None:
+    tracker = linked()
+    parse = tracker.routine_executions.pop("parse")
+    assert tracker.get_performance_metrics()["total_executions"] == 6
+    tracker.routine_executions["parse"] = parse[1:]
+    kept = [record["execution_id"] for record in parse[1:]]
+    assert [record["execution_id"] for record in tracker.serialize()["routine_executions"]["parse"]] == kept
+    assert [record["execution_id"] for record in merge([tracker]).routine_executions["parse"]] == kept
+
+
+def test_odd_ids_of_routines_come_back_as_their_texts_and_keep_apart(tmp_path: Path) -> None:
+    tracker = ExecutionTracker()
+    ids = [1, "1", None, "null", (), "[]", math.nan, "nan", ("a", 1), b"x", 2.5, ""]
+    for routine_id in ids:
+        with tracker.track(routine_id, {"id": repr(routine_id)}):
+            tracker.record_event(routine_id, "e", routine_id)
+    for routine_id in (True, 1.0):  # equal to 1: the same routine
+        with tracker.track(routine_id, {"id": "1"}):
+            pass
+    tracker.save(tmp_path / "run.json")
+    loaded = ExecutionTracker.load(tmp_path / "run.json")
+    assert len(loaded.routine_executions) == len(ids)
+    by_name = {name: {record["params"]["id"] for record in each} for name, each in loaded.routine_executions.items()}
+    assert all(len(params) == 1 for params in by_name.values())
+    for each in (tracker, loaded, merge([loaded])):
+        numbers = each.get_performance_metrics()
+        assert (numbers["total_executions"], numbers["total_routines"]) == (len(ids) + 2, len(ids))
+        assert numbers["peak_concurrency"] == 1
+        assert [event["execution_id"] for event in each.event_flow] == list(range(1, len(ids) + 1))
+
+
 # --- the whole life ---
 
 
@@ -410,12 +632,25 @@ def test_a_plain_run_has_plain_metrics() -> None:
     assert recorded().serialize()["performance_metrics"] == {}
 
 
-def test_a_users_own_lifetime_is_not_taken_for_ours() -> None:
-    tracker = recorded()
-    tracker.performance_metrics = {"lifetime": 3, "mine": 1}
-    again = ExecutionTracker()
-    again.deserialize(tracker.serialize())
-    assert again.performance_metrics == {"mine": 1}
+LIKE_OURS = {"unmatched_ends": 7, "events": 7, "first_start_ns": None, "last_end_ns": None, "routines": {}}
+
+
+@pytest.mark.parametrize("theirs", [3, None, {}, {"mine": 1}, [LIKE_OURS], LIKE_OURS], ids=repr)
+@pytest.mark.parametrize("keys", [["lifetime"], ["lifetime", "lifetime (2)", "lifetimes"]])
+@pytest.mark.parametrize("max_records", [None, 1])
+def test_a_users_own_lifetime_is_kept_and_not_taken_for_ours(theirs: Any, keys: list[str], max_records: Any) -> None:
+    tracker = recorded(max_records=max_records)
+    tracker.performance_metrics = {"mine": 1} | dict.fromkeys(keys, theirs)
+    for _ in range(2):
+        expected = copy.copy(tracker).get_performance_metrics()
+        again = ExecutionTracker()
+        again.deserialize(json.loads(json.dumps(tracker.serialize())))
+        assert again.performance_metrics == tracker.performance_metrics
+        found = copy.copy(again).get_performance_metrics()
+        for name in ("total_executions", "total_events", "unmatched_ends", "dropped_executions", "dropped_events"):
+            assert found[name] == expected[name]
+        tracker = again
+        tracker.record_routine_end("unknown")
 
 
 def test_another_run_brings_its_own_past() -> None:
@@ -436,14 +671,25 @@ def test_ids_that_meet_in_one_text_keep_their_numbers_apart() -> None:
     assert totals == [3, 2]
 
 
-LIFETIME = recorded(5, max_records=1).serialize()["performance_metrics"]["lifetime"]
+def with_clock(lifetime: dict[str, Any], name: str, pairs: Any) -> dict[str, Any]:
+    return lifetime | {"clock": lifetime["clock"] | {name: pairs}}
+
+
+def bounded() -> ExecutionTracker:
+    """A run that drops, and in which one thing runs inside another."""
+    tracker = recorded(5, max_records=1)
+    with tracker.track("c"), tracker.track("c"):
+        pass
+    return tracker
+
+
+LIFETIME = bounded().serialize()["performance_metrics"]["lifetime"]
+OF_A = LIFETIME["routines"]["a"]
 
 
 @pytest.mark.parametrize(
     ("change", "place"),
     [
-        (lambda lifetime: 5, ""),
-        (lambda lifetime: {}, ""),
         (lambda lifetime: lifetime | {"events": -1}, "['events']"),
         (lambda lifetime: lifetime | {"events": True}, "['events']"),
         (lambda lifetime: lifetime | {"unmatched_ends": "1"}, "['unmatched_ends']"),
@@ -451,24 +697,35 @@ LIFETIME = recorded(5, max_records=1).serialize()["performance_metrics"]["lifeti
         (lambda lifetime: lifetime | {"last_end_ns": 10**301}, "['last_end_ns']"),
         (lambda lifetime: lifetime | {"routines": []}, "['routines']: expected an object, found a list"),
         (lambda lifetime: lifetime | {"routines": {"a": 1}}, "['routines']['a']: expected an object, found a number"),
-        (lambda lifetime: lifetime | {"events": -1}, "['events']: expected a whole number from 0 on, found -1"),
-        (lambda lifetime: lifetime | {"events": 10**5000}, "['events']: expected a whole number from 0 on, found <int"),
-        (lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"ended": 99}}}, "['ended']"),
         (
-            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"total_ns": None}}},
-            "['total_ns']",
+            lambda lifetime: lifetime | {"events": -1},
+            "['events']: expected a whole number from 0 on, found -1",
         ),
         (
-            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"status_counts": {}}}},
-            "_counts']",
+            lambda lifetime: lifetime | {"events": 10**5000},
+            "['events']: expected a smaller number, found <int",
         ),
-        (
-            lambda lifetime: lifetime | {"routines": {"a": lifetime["routines"]["a"] | {"status_counts": [[1]]}}},
-            "_counts']",
+        (lambda lifetime: lifetime | {"first_start_ns": 10**300}, "['first_start_ns']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"ended": 99}}}, "['ended']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"total_ns": None}}}, "['total_ns']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"total_ns": -1}}}, "['total_ns']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"self_ns": 10**300}}}, "['self_ns']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"status_counts": {}}}}, "_counts']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"status_counts": [[1]]}}}, "_counts']"),
+        (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"status_counts": [["x", 10**300]]}}}, "_counts']"),
+        (lambda lifetime: lifetime | {"nested_ns": {}}, "['nested_ns']: expected a list, found an object"),
+        (lambda lifetime: lifetime | {"nested_ns": [[1, None]]}, "['nested_ns'][0]"),
+        (lambda lifetime: lifetime | {"nested_ns": [[1, 1], [2, -1]]}, "['nested_ns'][1]"),
+        (lambda lifetime: lifetime | {"nested_ns": [["1", 1]]}, "['nested_ns'][0]"),
+        (lambda lifetime: lifetime | {"clock": []}, "['clock']: expected an object, found a list"),
+        *(
+            (lambda lifetime, name=name, pairs=pairs: with_clock(lifetime, name, pairs), f"['clock'][{name!r}]")
+            for name in LIFETIME["clock"]
+            for pairs in ({}, None, [5], [[1]], [[1, "x"]], [[None, 1]], [[1, 10**30]], [[-1, 0]])
         ),
     ],
 )
-def test_a_lifetime_that_is_none_is_refused(change: Any, place: str) -> None:
+def test_a_lifetime_with_a_value_that_is_none_is_refused(change: Any, place: str) -> None:
     tracker = recorded()
     before = tracker.serialize()
     with pytest.raises(InvalidRunError) as caught:
@@ -569,7 +826,7 @@ def test_json_beyond_the_standard_loads_as_python_reads_it(tmp_path: Path) -> No
     )
     tracker = ExecutionTracker.load(path)
     assert tracker.flow_id == 2
-    assert tracker.serialize()["event_flow"] == [{"data": "nan"}, {"x": "inf"}]
+    assert tracker.serialize()["event_flow"] == [{"data": "nan", "event_id": 1}, {"x": "inf", "event_id": 2}]
 
 
 def test_what_the_system_refuses_stays_an_os_error(tmp_path: Path) -> None:
@@ -586,7 +843,7 @@ def test_what_the_system_refuses_stays_an_os_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-GOOD = json.dumps(recorded(3, max_records=2).serialize()).encode()
+GOOD = json.dumps(bounded().serialize()).encode()
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -600,10 +857,18 @@ def is_a_tracker_or_refused(path: Path, content: bytes) -> None:
     except InvalidRunError:
         return
     tracker._check()
-    tracker.get_performance_metrics()
-    tracker.record_routine_end("a")
-    data = tracker.serialize()
-    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    for each in (tracker, merge([tracker, tracker])):
+        numbers = each.get_performance_metrics()
+        assert (
+            min(value for value in numbers.values() if type(value) in (int, float) and value is not numbers["flow_id"])
+            >= 0
+        )
+        critical_path(each), event_edges(each)
+        each.record_routine_end("a")
+        data = each.serialize()
+        assert json.loads(json.dumps(data, allow_nan=False)) == data
+        ExecutionTracker().deserialize(data)
+        each._check()
 
 
 @given(st.data(), st.booleans())
@@ -899,7 +1164,7 @@ def test_saving_and_loading_leave_the_garbage_collector_as_it_was(tmp_path: Path
 def test_records_of_a_subclass_of_dict_are_taken_over_as_plain_ones() -> None:
     tracker = ExecutionTracker()
     tracker.deserialize({"event_flow": [OrderedDict(event_name="e"), {"event_name": "f"}]})
-    assert tracker.event_flow == [{"event_name": "e"}, {"event_name": "f"}]
+    assert tracker.event_flow == [{"event_name": "e", "event_id": 1}, {"event_name": "f", "event_id": 2}]
     assert {type(event) for event in tracker.event_flow} == {dict}
 
 
@@ -907,3 +1172,17 @@ def test_any_number_of_long_routine_ids_is_serialized() -> None:
     tracker = ExecutionTracker()
     tracker.routine_executions = {f"{number:0800}": [] for number in range(100_000)}  # more than one payload may take
     assert len(tracker.serialize()["routine_executions"]) == 100_000
+
+
+def test_metrics_of_any_number_of_routines_are_written_whole() -> None:
+    tracker = ExecutionTracker(("night", 1))  # type: ignore[arg-type]
+    for number in range(12_000):
+        for routine_id in (("x" * 2800, number), f"{number:02800}"):
+            tracker.record_routine_end(routine_id, None, execution_id=tracker.record_routine_start(routine_id))
+    metrics = tracker.get_performance_metrics()
+    written = tracker.serialize()["performance_metrics"]
+    assert written == metrics
+    assert written["flow_id"] == ["night", 1]
+    assert len(written["routines"]) == len(written["bottlenecks"]) == 24_000
+    assert all(routine["status_counts"] == {"null": 1} for routine in written["routines"].values())
+    assert {row["routine_id"] for row in written["bottlenecks"]} == {*written["routines"]}

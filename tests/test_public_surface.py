@@ -30,19 +30,15 @@ PUBLIC = {
         "snapshot": "(redact=(), max_string=200, max_items=20, max_depth=5)",
     },
     "execution_tracker.analysis": {
-        "Emission": "(event, at_ns, source, fed)",
-        "Execution": "(routine_id, start_ns, end_ns, record)",
-        "Timeline": "(executions, emissions)",
         "compare": "(before, after)",
         "critical_path": "(tracker)",
         "event_edges": "(tracker)",
-        "timeline": "(tracker)",
     },
     "execution_tracker.export.chrome_trace": {
         "to_chrome_trace": "(tracker)",
         "write_chrome_trace": "(tracker, path)",
     },
-    "execution_tracker.export.opentelemetry": {"export_spans": "(tracker, tracer_provider=None)"},
+    "execution_tracker.export.opentelemetry": {"export_spans": "(tracker, tracer_provider=None, *, context=None)"},
     "execution_tracker.integrations.dask": {"track_cluster": "(client, tracker)"},
     "execution_tracker.integrations.routilux": {
         "install": "()",
@@ -56,7 +52,7 @@ PUBLIC = {
     },
 }
 NOT_TO_BE_CALLED_BY_USERS = {
-    "execution_tracker.analysis": {"critical_path_in", "event_edges_in", "name_of", "steps_in", "timeline_of"},
+    "execution_tracker.analysis": {"critical_path_in", "event_edges_in"},
     "execution_tracker.integrations.dask": {"ClusterContext"},
 }
 
@@ -67,13 +63,17 @@ OF_A_TRACKER = {
     "get_performance_metrics": "(self)",
     "get_routine_performance": "(self, routine_id)",
     "load": "(path)",
-    "record_event": "(self, source_routine_id, event_name, target_routine_id=None, data=None)",
+    "record_event": ("(self, source_routine_id, event_name, target_routine_id=None, data=None, *, execution_id=None)"),
+    "record_execution": (
+        "(self, routine_id, start, end, status='completed', params=None, result=None, error=None, *, "
+        "parent_id=None, caused_by=None, worker=None)"
+    ),
     "record_routine_end": "(self, routine_id, status='completed', result=None, error=None, *, execution_id=None)",
-    "record_routine_start": "(self, routine_id, params=None)",
+    "record_routine_start": "(self, routine_id, params=None, *, parent_id=None, caused_by=None)",
     "routine_executions": None,
     "save": "(self, path)",
     "serialize": "(self, max_depth=100, _current_depth=0)",
-    "track": "(self, routine_id, params=None)",
+    "track": "(self, routine_id, params=None, *, caused_by=None)",
     "tracked": "(self, routine_id=None)",
 }
 
@@ -96,6 +96,14 @@ def members(cls: type) -> dict[str, Any]:
         for name in vars(base)
         if not name.startswith("_")
     }
+
+
+def test_modules_that_users_do_not_import_begin_with_an_underscore() -> None:
+    package = Path(execution_tracker.__file__).parent
+    private = {path.stem for path in package.glob("_*.py")} - {"__init__", "__main__"}
+    documented = {name.split(".")[1] for name in PUBLIC if "." in name}
+    assert documented.isdisjoint(private)
+    assert not documented - {path.stem for path in package.iterdir()}
 
 
 def test_the_names_of_the_package_are_these() -> None:
@@ -125,7 +133,7 @@ def test_a_tracker_serializes_these_fields() -> None:
 
 
 def test_what_track_gives_has_these_attributes() -> None:
-    assert sorted(members(Execution)) == ["error", "result", "status"]
+    assert sorted(members(Execution)) == ["error", "execution_id", "result", "status"]
 
 
 def test_what_track_cluster_gives_is_a_context_manager_and_no_more() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gc
+import json
+import threading
 from datetime import datetime, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ import numpy
 import pytest
 
 from execution_tracker import ExecutionTracker, snapshot
+from execution_tracker._folding import ENTRY_WIDTH
 
 
 class FakeClock:
@@ -19,8 +21,8 @@ class FakeClock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall_ns = 1_750_000_000 * 10**9
         self.mono_ns = 5_000
-        monkeypatch.setattr("execution_tracker.recording.time_ns", lambda: self.wall_ns)
-        monkeypatch.setattr("execution_tracker.recording.perf_counter_ns", lambda: self.mono_ns)
+        monkeypatch.setattr("execution_tracker._recording.time_ns", lambda: self.wall_ns)
+        monkeypatch.setattr("execution_tracker._recording.perf_counter_ns", lambda: self.mono_ns)
 
     def pass_time(self, seconds: float, *, jump: float = 0.0) -> None:
         self.wall_ns += round((seconds + jump) * 1e9)
@@ -41,20 +43,34 @@ def test_an_execution_record_has_the_contracts_keys_in_its_order() -> None:
     tracker = ExecutionTracker()
     tracker.record_routine_start("a")
     (record,) = tracker.routine_executions["a"]
-    assert list(record) == ["routine_id", "start_time", "params", "status"]
+    assert list(record) == ["routine_id", "start_time", "params", "status", "execution_id", "worker"]
     tracker.record_routine_end("a", "failed", result=1, error="boom")
-    assert list(record) == [
-        *("routine_id", "start_time", "params", "status"),
-        *("end_time", "result", "error", "execution_time"),
+    keys = [
+        *("routine_id", "start_time", "params", "status", "end_time", "result", "error", "execution_time"),
+        *("execution_id", "worker"),
     ]
+    assert list(record) == keys
+    event = tracker.record_event("a", "done", "b")
+    for live in (True, False):
+        tracker = tracker if live else ExecutionTracker()
+        parent = tracker.record_routine_start("a")
+        event = tracker.record_event("a", "done", "b")
+        tracker.record_routine_start("b", parent_id=parent, caused_by=event)
+        tracker.record_routine_end("b", "failed", result=1, error="boom")
+        tracker.record_routine_end("b", "late", result=2)
+        assert list(tracker.routine_executions["b"][0]) == [*keys[:-1], "parent_id", "caused_by", "worker"]
 
 
 def test_an_event_record_has_the_contracts_keys_in_its_order() -> None:
     tracker = ExecutionTracker()
     tracker.record_event("a", "done")
     (event,) = tracker.event_flow
-    assert list(event) == ["timestamp", "source_routine_id", "event_name", "target_routine_id", "data"]
+    keys = ["timestamp", "source_routine_id", "event_name", "target_routine_id", "data", "event_id"]
+    assert list(event) == keys
     assert (event["target_routine_id"], event["data"]) == (None, {})
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "done")
+    assert list(tracker.event_flow[1]) == [*keys, "execution_id"]
 
 
 def test_result_and_error_are_kept_unless_they_are_none() -> None:
@@ -110,8 +126,18 @@ def test_a_loaded_record_that_never_ended_takes_the_difference_of_the_wall_times
     clock.pass_time(4.0)
     loaded.record_routine_end("a")
     assert loaded.routine_executions["a"][0]["execution_time"] == 4.0
-    clock.pass_time(0, jump=-100)
+    clock.pass_time(1.0, jump=-100)  # the wall clock went on as the monotonic one did, so far as anybody knows
     loaded.record_routine_end("a", "failed")
+    assert loaded.routine_executions["a"][0]["execution_time"] == 5.0
+
+
+def test_a_loaded_record_that_starts_in_the_future_takes_a_nanosecond(clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a")
+    clock.pass_time(0, jump=-100)
+    loaded = ExecutionTracker()
+    loaded.deserialize(tracker.serialize())
+    loaded.record_routine_end("a")
     assert loaded.routine_executions["a"][0]["execution_time"] == 1e-9
 
 
@@ -164,7 +190,7 @@ def test_payloads_are_kept_by_reference() -> None:
     assert tracker.event_flow[0]["data"] is data
 
 
-@pytest.mark.parametrize("empty", [None, {}, [], "", 0])
+@pytest.mark.parametrize("empty", [None, {}, [], ""])
 def test_an_empty_payload_is_an_empty_dict_of_its_own(empty: Any) -> None:
     tracker = ExecutionTracker()
     for _ in range(2):
@@ -223,13 +249,50 @@ def test_any_routine_id_is_recorded_as_given_or_as_its_repr(routine_id: Any, key
     assert tracker.event_flow[0]["target_routine_id"] == key
 
 
-def test_an_id_that_refuses_to_be_compared_costs_only_its_own_calls() -> None:
+@pytest.mark.parametrize("live", [False, True])
+def test_an_id_that_refuses_to_be_compared_is_recorded_under_its_repr(live: bool) -> None:
+    class NoTruth(Hostile):
+        def __eq__(self, other: object) -> Any:
+            return numpy.arange(3)
+
+        __hash__ = Hostile.__hash__
+
     tracker = ExecutionTracker()
-    for call in ("before", Hostile("eq"), Hostile("eq"), "after"):
+    assert not live or tracker.routine_executions == {}
+    for call in ("before", Hostile("eq"), Hostile("eq"), NoTruth(), "after"):
         tracker.record_routine_start(call)
+        tracker.record_event(call, "e", call)
         tracker.record_routine_end(call)
-    assert {"before", "after"} <= {key for key in tracker.routine_executions if isinstance(key, str)}
-    assert tracker.get_performance_metrics()["completed"] >= 2
+    assert {key: len(records) for key, records in tracker.routine_executions.items()} == {
+        "before": 1,
+        "Hostile()": 3,
+        "after": 1,
+    }
+    assert tracker.get_performance_metrics()["completed"] == 5
+    assert [event.get("execution_id") for event in tracker.event_flow] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_id_that_refuses_to_be_compared_with_some_others_costs_no_call(live: bool) -> None:
+    class Choosy(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            if type(other) is Choosy and other is not self:
+                raise ValueError("eq")
+            return self is other
+
+        def __hash__(self) -> int:
+            return hash("a")
+
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    for call in (Choosy("a"), Choosy("a"), "b"):
+        tracker.record_routine_start(call)
+        tracker.record_event(call, "e")
+        tracker.record_routine_end(call)
+    assert tracker.get_performance_metrics()["completed"] == 3
+    assert len(tracker.event_flow) == 3
 
 
 def test_an_id_whose_hash_changes_costs_no_call() -> None:
@@ -256,10 +319,19 @@ def test_any_payload_is_recorded(payload: Any) -> None:
     tracker.record_event("a", "e", "b", payload)
     tracker.record_routine_end("a", payload, payload, payload, execution_id=payload)
     record = tracker.routine_executions["a"][0]
-    assert record["params"] is record["result"] is record["status"] is tracker.event_flow[0]["data"] is payload
+    assert record["params"] is record["result"] is tracker.event_flow[0]["data"] is payload
+    assert record["status"] is payload or record["status"] == repr(payload)  # an array cannot be counted
 
 
-@pytest.mark.parametrize("empty", [{}, [], "", 0, False, (), numpy.array(0)])
+@pytest.mark.parametrize("payload", [0, False, 0.0, numpy.array(0), numpy.array([0.0]), range(0)])
+def test_what_is_no_empty_container_is_kept_and_not_evaluated(payload: Any) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a", payload)
+    tracker.record_event("a", "e", "b", payload)
+    assert tracker.routine_executions["a"][0]["params"] is tracker.event_flow[0]["data"] is payload
+
+
+@pytest.mark.parametrize("empty", [{}, [], "", b"", (), set(), frozenset()])
 def test_an_empty_payload_is_an_empty_dict(empty: Any) -> None:
     tracker = ExecutionTracker()
     tracker.record_routine_start("a", empty)
@@ -288,7 +360,7 @@ def test_a_capture_takes_no_time_of_the_execution(monkeypatch: pytest.MonkeyPatc
         now_ns += 5 * 10**9
         return payload
 
-    monkeypatch.setattr("execution_tracker.recording.perf_counter_ns", lambda: now_ns)
+    monkeypatch.setattr("execution_tracker._recording.perf_counter_ns", lambda: now_ns)
     tracker = ExecutionTracker(capture=capture)
     tracker.record_routine_start("a", {"slow": 1})
     tracker.record_routine_end("a", result={"slow": 2})
@@ -298,8 +370,12 @@ def test_a_capture_takes_no_time_of_the_execution(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("live", [False, True])
 def test_what_an_id_records_while_it_is_folded_is_seen_by_who_holds_the_records(live: bool) -> None:
     class Recording:
+        asked = False
+
         def __hash__(self) -> int:
-            tracker.record_event(Recording() if endless else "id", "asked")
+            if not self.asked:
+                self.asked = True
+                tracker.record_event(Recording() if endless else "id", "asked")
             return 1
 
     tracker = ExecutionTracker()
@@ -311,24 +387,7 @@ def test_what_an_id_records_while_it_is_folded_is_seen_by_who_holds_the_records(
     endless = True
     tracker.record_event(Recording(), "emitted", "b")
     assert len(events) > 9
-    assert len(tracker._log) == 8  # the last of those that would go on for ever
-
-
-def test_a_long_log_is_folded_without_the_garbage_collector() -> None:
-    class Looking:
-        def __hash__(self) -> int:
-            looked.append(gc.isenabled())
-            return 1
-
-    looked: list[bool] = []
-    for calls in (1, 5_000):
-        tracker = ExecutionTracker()
-        tracker.record_event(Looking(), "looked")
-        for _ in range(calls):
-            tracker.record_event("a", "e")
-        tracker.get_flow_performance()
-    assert looked == [True, False]
-    assert gc.isenabled()
+    assert len(tracker._log) == ENTRY_WIDTH  # the last of those that would go on for ever
 
 
 def test_a_container_broken_by_hand_does_not_stop_recording() -> None:
@@ -385,36 +444,210 @@ def test_a_capture_may_record() -> None:
     assert [event["event_name"] for event in tracker.event_flow] == ["called"]
 
 
+# --- what ran elsewhere ---
+
+
 def test_what_ran_elsewhere_has_the_times_that_were_taken_there(clock: FakeClock) -> None:
     tracker = ExecutionTracker(capture=lambda payload: [payload], tz=timezone.utc)
-    day_ns = 86_400 * 10**9
-    tracker._record_ended("a", "params", "failed", "boom", clock.wall_ns - day_ns, 2_500_000_000)
-    tracker._record_ended("a", None, "completed", None, clock.wall_ns - day_ns + 10**9, 0)
+    day_s = clock.wall_ns / 1e9 - 86_400
+    event = tracker.record_event("b", "done")
+    assert tracker.record_execution("a", day_s, day_s + 2.5, "failed", "params", "result", "boom") == 1
+    ran_later = datetime.fromtimestamp(day_s + 1, timezone.utc)
+    tracker.record_execution("a", ran_later, ran_later.isoformat(), parent_id=1, caused_by=[event], worker="w-7")
     first, second = tracker.routine_executions["a"]
-    tracker._record_ended("b", None, "completed", None, clock.wall_ns, 1)
+    tracker.record_execution("b", clock.wall_ns / 1e9, clock.wall_ns / 1e9 + 1)
     assert first == {
         "routine_id": "a",
         "start_time": "2025-06-14T15:06:40.000000+00:00",
         "params": ["params"],
         "status": "failed",
         "end_time": "2025-06-14T15:06:42.500000+00:00",
+        "result": ["result"],
         "error": "boom",
         "execution_time": 2.5,
+        "execution_id": 1,
     }
     assert second["execution_time"] == 1e-9  # never 0
+    assert {key: second[key] for key in ("execution_id", "parent_id", "caused_by", "worker")} == {
+        "execution_id": 2,
+        "parent_id": 1,
+        "caused_by": [event],
+        "worker": "w-7",
+    }
     assert list(tracker.routine_executions) == ["a", "b"]
-    assert tracker.get_performance_metrics()["peak_concurrency"] == 2
+    assert tracker.get_performance_metrics()["peak_concurrency"] == 1  # the second ran inside the first
 
 
-def test_what_ran_elsewhere_is_in_containers_that_somebody_holds_and_ends_nothing_else() -> None:
+@pytest.mark.parametrize("live", [False, True])
+def test_what_ran_elsewhere_ends_nothing_else(live: bool) -> None:
     tracker = ExecutionTracker()
-    executions = tracker.routine_executions
+    assert not live or tracker.routine_executions == {}
     execution = tracker.record_routine_start("a")
-    tracker._record_ended("a", None, "completed", None, 10**18, 10**9)
-    assert [record["status"] for record in executions["a"]] == ["running", "completed"]
+    tracker.record_execution("a", 1e9, 1e9 + 1)
     tracker.record_routine_end("a", "failed", execution_id=execution)
-    assert [record["status"] for record in executions["a"]] == ["failed", "completed"]
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["failed", "completed"]
     tracker._check()
+
+
+@pytest.mark.parametrize("time", [None, "soon", float("nan"), float("inf"), 1e300, 10**400, [], True])
+def test_what_ran_elsewhere_is_recorded_whatever_its_times_are(time: Any, clock: FakeClock) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_execution("a", time, time)
+    tracker.record_execution("a", time, clock.wall_ns / 1e9)
+    tracker.record_execution("a", clock.wall_ns / 1e9, time)
+    tracker.record_execution("a", clock.wall_ns / 1e9, clock.wall_ns / 1e9 - 5)
+    assert [record["execution_time"] for record in tracker.routine_executions["a"]] == [1e-9] * 4
+    assert {record["start_time"] for record in tracker.routine_executions["a"]} == {
+        tracker._fold.clock.text(clock.wall_ns)
+    }
+
+
+# --- facts ---
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_event_comes_from_the_execution_that_is_given_or_whose_block_is_around(live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    first, second = tracker.record_routine_start("a"), tracker.record_routine_start("a")
+    emitters = [first, second, first]
+    tracker.record_event("a", "given", execution_id=first)
+    tracker.record_event("a", "latest of this thread")
+    tracker.record_routine_end("a", execution_id=second)
+    tracker.record_event("a", "the only one")
+    with tracker.track("a") as outer, tracker.track("b"):
+        tracker.record_event("a", "the latest, as the innermost block is of another routine")
+        tracker.record_event("c", "nobody")
+        emitters += [outer.execution_id, None]
+        with tracker.track("a") as inner:
+            tracker.record_event("a", "the innermost")
+            tracker.record_event("a", "given", execution_id=first)
+            emitters += [inner.execution_id, first]
+    assert [event.get("execution_id") for event in tracker.event_flow] == emitters
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_an_event_of_another_thread_comes_from_nobody_if_two_are_open(live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    execution = tracker.record_routine_start("a")
+
+    def elsewhere(work: Any) -> None:
+        thread = threading.Thread(target=work, name="elsewhere")
+        thread.start()
+        thread.join()
+
+    elsewhere(lambda: tracker.record_event("a", "of the only one"))
+    tracker.record_routine_start("a")
+    elsewhere(lambda: tracker.record_event("a", "of one of two"))
+    elsewhere(lambda: tracker.record_routine_start("b"))
+    assert [event.get("execution_id") for event in tracker.event_flow] == [execution, None]
+    assert [tracker.routine_executions[key][0]["worker"] for key in "ab"] == ["MainThread", "elsewhere"]
+
+
+def test_nested_blocks_make_parents_and_bare_starts_do_not() -> None:
+    tracker = ExecutionTracker()
+    bare = tracker.record_routine_start("bare")
+    with tracker.track("outer") as outer:
+        with tracker.track("inner"):
+            tracker.record_routine_start("leaf")
+        tracker.record_routine_start("leaf")
+        tracker.record_routine_start("leaf", parent_id=bare)
+        with ExecutionTracker().track("of another tracker"):
+            tracker.record_routine_start("leaf")
+    tracker.record_routine_start("leaf")
+    assert [record.get("parent_id") for record in tracker.routine_executions["leaf"]] == [3, 2, bare, 2, None]
+    assert tracker.routine_executions["inner"][0]["parent_id"] == outer.execution_id == 2
+    assert "parent_id" not in tracker.routine_executions["outer"][0]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("odd", [0, -1, 10**9, 2**70, True, "1", 1.0, [1], {}, (), None, numpy.int64(1), float("nan")])
+def test_what_is_no_id_is_no_fact(odd: Any, live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    for _ in range(2):
+        tracker.record_routine_start("a")
+        tracker.record_event("a", "e", "b")
+    tracker.record_routine_start("b", parent_id=odd, caused_by=odd)
+    tracker.record_routine_start("b", parent_id=4, caused_by=[odd, 2, odd, 2, 1])  # its own id is not its parent's
+    tracker.record_event("c", "e", execution_id=odd)
+    first, second = tracker.routine_executions["b"]
+    assert "parent_id" not in first
+    assert first.get("caused_by", [1]) == [1]  # as a list of a single one was given
+    assert "parent_id" not in second
+    assert second["caused_by"] == [2, 1]
+    assert "execution_id" not in tracker.event_flow[2]
+    assert tracker.get_performance_metrics()["running"] == 4
+
+
+def test_causes_are_those_at_the_call() -> None:
+    tracker = ExecutionTracker()
+    causes = [tracker.record_event("a", "e", "b") for _ in range(3000)]
+    tracker.record_routine_start("b", caused_by=causes)
+    tracker.record_routine_start("b", caused_by=tuple(causes))
+    causes.clear()
+    assert [record["caused_by"] for record in tracker.routine_executions["b"]] == [[*range(1, 3001)]] * 2
+
+
+def test_a_status_that_cannot_be_counted_is_recorded_as_its_repr() -> None:
+    tracker = ExecutionTracker(max_records=0)
+    for status in ([1], Hostile("hash"), Hostile("eq"), numpy.arange(2), "completed"):
+        tracker.record_routine_start("a")
+        tracker.record_routine_end("a", status)
+    assert tracker.get_performance_metrics()["status_counts"] == {
+        "[1]": 1,
+        "Hostile()": 2,
+        "array([0, 1])": 1,
+        "completed": 1,
+    }
+
+
+# --- clocks ---
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("step", [-0.9, -0.05, 0.5])
+def test_a_small_step_of_the_wall_clock_changes_nothing(clock: FakeClock, step: float, live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    for jump in (0.0, step, 0.0):
+        tracker.record_routine_start("a")
+        clock.pass_time(0.25)
+        tracker.record_routine_end("a")
+        clock.pass_time(0.0, jump=jump)
+    starts = [datetime.fromisoformat(record["start_time"]) for record in tracker.routine_executions["a"]]
+    assert [(start - starts[0]).total_seconds() for start in starts] == [0.0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("step", [-3600.0, 3600.0])
+def test_a_large_step_of_the_wall_clock_shows_in_the_texts_from_the_next_start_on_and_in_no_duration(
+    clock: FakeClock, step: float, live: bool
+) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    tracker.record_routine_start("a")
+    clock.pass_time(1.0, jump=step)
+    tracker.record_event("a", "before the next start")
+    tracker.record_routine_end("a")
+    clock.pass_time(1.0)
+    tracker.record_routine_start("a")
+    tracker.record_event("a", "after it")
+    clock.pass_time(1.0)
+    tracker.record_routine_end("a")
+    metrics = tracker.get_performance_metrics()
+    assert (metrics["wall_time"], metrics["peak_concurrency"], metrics["total_execution_time"]) == (3.0, 1, 2.0)
+    first, second = tracker.routine_executions["a"]
+    start = datetime.fromisoformat(first["start_time"])
+    moments = [first["end_time"], second["start_time"], second["end_time"]]
+    moments += [event["timestamp"] for event in tracker.event_flow]
+    seconds = [(datetime.fromisoformat(moment) - start).total_seconds() for moment in moments]
+    assert seconds == [1.0, 2.0 + step, 3.0 + step, 1.0, 2.0 + step]
+    loaded = ExecutionTracker()
+    loaded.deserialize(json.loads(json.dumps(tracker.serialize())))
+    assert loaded.routine_executions == tracker.routine_executions
+    assert loaded.get_performance_metrics() == metrics
 
 
 def test_snapshot_keeps_what_a_payload_was_when_it_was_recorded() -> None:

@@ -22,11 +22,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from execution_tracker import ExecutionTracker, folding, recording
+from execution_tracker import ExecutionTracker, _recording, _storage
+from execution_tracker._folding import Fold
+from execution_tracker._live_folding import LiveFold
+from execution_tracker._metrics import metrics_of
+from execution_tracker._reading import Ids
+from execution_tracker._row_folding import RowFold
 
 Record = dict[str, Any]
 
@@ -38,6 +44,7 @@ LONG_S = 60  # for what comes at once unless it hangs
 
 OPEN_KEYS = ["routine_id", "start_time", "params", "status"]
 ENDED_KEYS = [*OPEN_KEYS, "end_time", "result", "execution_time"]
+FACTS = ["execution_id", "parent_id", "caused_by", "worker"]
 
 
 def in_threads(*works: Callable[[], Any]) -> None:
@@ -91,7 +98,7 @@ def meanwhile(work: Callable[[], Any]) -> Iterator[None]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recorders wait for each other however slow the machine is, so that each sees its own call at once."""
-    monkeypatch.setattr(recording, "_PATIENCE_S", LONG_S)
+    monkeypatch.setattr(_storage, "_PATIENCE_S", LONG_S)
 
 
 @pytest.fixture(params=[False, True], ids=["unread", "live"])
@@ -103,6 +110,14 @@ def tracker(request: pytest.FixtureRequest) -> ExecutionTracker:
     return tracker
 
 
+@contextmanager
+def left_to_readers(tracker: ExecutionTracker) -> Iterator[None]:
+    """Have recorders leave all in the log, as if each had lost its patience with another one."""
+    vars(tracker)["_fold_now"] = lambda: None
+    yield
+    del vars(tracker)["_fold_now"]
+
+
 def all_records(tracker: ExecutionTracker) -> list[Record]:
     return [record for records in tracker.routine_executions.values() for record in records]
 
@@ -110,43 +125,98 @@ def all_records(tracker: ExecutionTracker) -> list[Record]:
 def assert_whole(records: list[Record]) -> None:
     """Each record is open or ended, nothing in between, and its result is what its start was given."""
     for record in records:
+        facts = [key for key in FACTS if key in record]
+        assert {"execution_id", "worker"} <= {*facts}
         if record["status"] == "running":
-            assert list(record) == OPEN_KEYS
+            assert list(record) == [*OPEN_KEYS, *facts]
         else:
-            assert list(record) == ENDED_KEYS
+            assert list(record) == [*ENDED_KEYS, *facts]
             assert record["result"] == record["params"]
             assert record["execution_time"] > 0
+    ids = [record["execution_id"] for record in records]
+    assert len({*ids}) == len(ids)
 
 
 # --- commits ---
 
 
-def commit_lines(lines: list[str], first: int) -> Iterator[int]:
-    """Give the numbers of the lines that belong to a commit: those after the comment, down to where a block ends."""
-    indent: str | None = None
+CHANGES = "STORE_(ATTR|SUBSCR)|DELETE_SUBSCR|INPLACE|BINARY_OP"  # of what others can see
+
+COMMITS = {
+    (Fold, "fold"): 1,
+    (RowFold, "_fold_each"): 3,
+    (RowFold, "_close"): 1,
+    (RowFold, "_close_with_care"): 1,
+    (RowFold, "_update"): 1,
+    (RowFold, "_drop"): 1,
+    (RowFold, "_drop_of"): 1,
+    (LiveFold, "_fold_event"): 1,
+    (LiveFold, "_fold_start"): 1,
+    (LiveFold, "_fold_end"): 2,
+    (LiveFold, "_drop"): 1,
+    (LiveFold, "_drop_record"): 1,
+}
+
+
+def commits(method: Callable[..., Any]) -> Iterator[list[int]]:
+    """Give the numbers of the lines of each commit: those after the comment, down to where nothing is left to do."""
+    lines, first = inspect.getsourcelines(method)
+    commit: list[int] | None = None
+    indent = ""
     for number, line in enumerate(lines, start=first):
-        if line.strip() == "# commit":
-            indent = line[: line.index("#")]
-        elif indent is not None:
-            if re.match(indent + "[^ ]", line) and not re.match(" *(for|return)", line):
-                yield number
+        text = line.strip()
+        if text == "# commit":
+            commit, indent = [], line[: line.index("#")]
+        elif commit is not None:
+            if re.match(indent + "[^ #]", line) and not re.match("return|if by_owner", text):
+                commit.append(number)
             else:
-                indent = None
-            if line.strip() == "self._entry = None":
-                indent = None
+                yield commit
+                commit = None
+            if commit and text == "self.entry = None":
+                yield commit
+                commit = None
+    if commit:
+        yield commit
 
 
-@pytest.mark.parametrize(("name", "least"), [("_fold_event", 2), ("_fold_start", 4), ("_fold_end", 10), ("_drop", 6)])
-def test_a_commit_has_no_call_and_no_jump(name: str, least: int) -> None:
-    method = getattr(folding.Fold, name)
-    commit = set(commit_lines(*inspect.getsourcelines(method)))
-    assert len(commit) >= least
+def instructions(method: Callable[..., Any], lines: list[int]) -> list[dis.Instruction]:
+    """Give what is executed on these lines, up to the last thing that is stored or deleted."""
     line_at = dict(dis.findlinestarts(method.__code__))
+    found: list[dis.Instruction] = []
     number = 0
     for instruction in dis.get_instructions(method):
         number = line_at.get(instruction.offset) or number
-        if number in commit:
-            assert not re.search("CALL|JUMP|ITER|BUILD_SLICE", instruction.opname), (name, number, instruction)
+        if number in lines:
+            found.append(instruction)
+    while found and not re.match("STORE|DELETE", found[-1].opname):
+        found.pop()
+    return found
+
+
+@pytest.mark.parametrize(("cls", "name"), COMMITS)
+def test_a_commit_has_no_call_and_no_jump(cls: Any, name: str) -> None:
+    """Nothing comes in between the first and the last thing that a commit changes."""
+    method = getattr(cls, name)
+    found = list(commits(method))
+    assert len(found) == COMMITS[cls, name]
+    for lines in found:
+        straight = instructions(method, lines)
+        changes = [i for i, each in enumerate(straight) if re.match(CHANGES, each.opname)]
+        assert len(changes) >= 2
+        for instruction in straight:
+            assert not re.search("CALL|JUMP|ITER|YIELD|WITH", instruction.opname), (name, instruction)
+        # Up to Python 3.11 garbage may be collected, and finalizers run, where a container is made.
+        for instruction in straight[changes[0] :]:
+            assert not re.search("BUILD|LIST|MAP|SET_|SLICE", instruction.opname), (name, instruction)
+
+
+def test_every_commit_is_looked_at() -> None:
+    """No other method of a fold claims to have one."""
+    for cls in (Fold, RowFold, LiveFold):
+        for name, method in vars(cls).items():
+            if inspect.isfunction(method) and "# commit" in inspect.getsource(method):
+                assert (cls, name) in COMMITS
 
 
 # --- threads ---
@@ -326,6 +396,79 @@ def test_copies_made_while_others_record_are_whole(tracker: ExecutionTracker) ->
     tracker._check()
 
 
+def test_no_id_is_given_twice_while_another_run_is_taken_over() -> None:
+    """Ids of the run that comes in are not those of calls that others make meanwhile."""
+    other = ExecutionTracker()
+    for number in range(1000):
+        other.record_routine_start("old", {"number": number})
+        other.record_event("old", number)
+    data = other.serialize()
+    for _ in range(5):
+        tracker = ExecutionTracker()
+
+        def record(tracker: ExecutionTracker = tracker) -> None:
+            for number in range(10):
+                params = {"number": number}
+                execution_id = tracker.record_routine_start("new", params)
+                tracker.record_event("new", number, execution_id=execution_id)
+                tracker.record_routine_end("new", result=params, execution_id=execution_id)
+            time.sleep(0.0001)  # leaves time to the other
+
+        with meanwhile(record):
+            tracker.deserialize(data)
+        ids = [record["execution_id"] for record in all_records(tracker)]
+        event_ids = [event["event_id"] for event in tracker.event_flow]
+        assert len({*ids}) == len(ids)
+        assert len({*event_ids}) == len(event_ids)
+        assert {record["status"] for record in tracker.routine_executions["old"]} == {"running"}
+        for record_ in tracker.routine_executions.get("new", []):
+            assert record_.get("result", record_["params"]) == record_["params"]
+
+
+def test_ids_are_given_once_though_others_are_skipped_and_kept_meanwhile() -> None:
+    for _ in range(20):
+        ids = Ids()
+        given: list[list[int]] = [[] for _ in range(3)]
+
+        def give(numbers: list[int], ids: Ids = ids) -> None:
+            numbers.extend(ids.give() for _ in range(2000))
+
+        def skip(ids: Ids = ids) -> None:
+            for number in range(100):
+                ids.skip(ids.issued + number % 3)
+
+        kept: list[int] = []
+
+        def keep(ids: Ids = ids, kept: list[int] = kept) -> None:
+            for _ in range(100):
+                base = ids.reserve(2)
+                kept.extend([base + 1, base + 2])
+
+        in_threads(*[partial(give, numbers) for numbers in given], skip, keep)
+        numbers = [number for each in (*given, kept) for number in each]
+        assert len({*numbers}) == len(numbers)
+
+
+def test_a_thread_that_records_before_it_has_a_name_gets_it(tracker: ExecutionTracker) -> None:
+    """The collector may come in while a thread starts, and a finalizer record before threading knows of the thread."""
+
+    class Early(threading.Thread):
+        def _set_ident(self) -> None:  # the first thing that it calls
+            tracker.record_routine_start("early")
+            super()._set_ident()  # type: ignore[misc]
+
+        def run(self) -> None:
+            tracker.record_routine_start("a")
+            tracker.record_event("early", "sent")
+
+    for number in range(3):
+        thread = Early(name=f"engine {number}")
+        thread.start()
+        thread.join()
+    assert [record["worker"] for record in tracker.routine_executions["a"]] == ["engine 0", "engine 1", "engine 2"]
+    assert [event["execution_id"] for event in tracker.event_flow] == [1, 3, 5]  # it is still the same thread
+
+
 # --- tasks ---
 
 
@@ -351,6 +494,253 @@ def test_five_hundred_tasks_of_one_routine_each_end_their_own_execution(tracker:
     assert [record["params"]["number"] for record in records] == list(range(500))
     assert {record["status"] for record in records} == {"completed"}
     assert_whole(records)
+    tracker._check()
+
+
+# --- facts ---
+
+
+class Expected:
+    """What engines know of their calls: by the ids that they got, the facts that the records must tell."""
+
+    def __init__(self, tracker: ExecutionTracker) -> None:
+        self.tracker = tracker
+        self.emitters: dict[int, int | None] = {}
+        self.executions: dict[int, tuple[int | None, list[int] | None, str, Any]] = {}
+
+    def emit(self, source: str, emitter: int | None, given: int | None = None) -> int:
+        event_id = self.tracker.record_event(source, "sent", "shared", execution_id=given)
+        self.emitters[event_id] = emitter
+        return event_id
+
+    def started(self, execution_id: int, parent: int | None, payload: Any, causes: list[int] | None = None) -> int:
+        self.executions[execution_id] = parent, causes, threading.current_thread().name, payload
+        return execution_id
+
+    def start(self, payload: Any, parent: int | None, routine_id: str = "shared", **facts: Any) -> int:
+        causes = facts.get("caused_by")
+        execution_id = self.tracker.record_routine_start(routine_id, payload, **facts)
+        return self.started(execution_id, parent, payload, [causes] if type(causes) is int else causes)
+
+    def end(self, payload: Any, routine_id: str = "shared", **by_id: int) -> None:
+        self.tracker.record_routine_end(routine_id, result=payload, **by_id)
+
+    def steps(self, who: str, parent: int | None = None) -> Iterator[None]:
+        """Record the calls of one engine inside of an execution; others may come in at each yield."""
+        outer, inner, tracked, child = ([who, which] for which in ("outer", "inner", "tracked", "child"))
+        first = self.start(outer, parent)
+        yield
+        sent = self.emit("shared", first)
+        second = self.start(inner, parent, caused_by=sent)
+        yield
+        self.emit("shared", second)
+        self.emit("shared", first, given=first)
+        yield
+        self.end(inner)
+        yield
+        again = self.emit("shared", first)
+        self.emit("never started", None)
+        with self.tracker.track("shared", tracked, caused_by=[sent, again]) as execution:
+            block = self.started(execution.execution_id or 0, parent, tracked, [sent, again])
+            execution.result = tracked
+            yield
+            self.emit("shared", block)
+            self.emit("shared", first, given=first)
+            third = self.start(child, block, "child")
+            yield
+            self.emit("child", third)
+            self.emit("shared", block)  # though the routine's latest one is another
+            fourth = self.start(inner, first, parent_id=first)
+            yield
+            self.emit("shared", block)
+            self.emit("shared", fourth, given=fourth)
+            with self.tracker.track("child", tracked) as nested:
+                within = self.started(nested.execution_id or 0, block, tracked)
+                nested.result = tracked
+                yield
+                self.emit("child", within)
+                self.emit(
+                    "shared", fourth
+                )  # the block is of another routine, so it is the latest of the thread or task
+            yield
+            self.end(inner, execution_id=fourth)
+            self.end(child, "child", execution_id=third)
+        self.emit("shared", first)
+        yield
+        self.end(outer)
+
+    def check(self, records: dict[Any, list[Record]], events: list[Record]) -> None:
+        assert {event["event_id"]: event.get("execution_id") for event in events} == self.emitters
+        found = {
+            record["execution_id"]: (
+                record.get("parent_id"),
+                record.get("caused_by"),
+                record["worker"],
+                record["params"],
+            )
+            for of_routine in records.values()
+            for record in of_routine
+            if record["routine_id"] != "outside"
+        }
+        assert found == self.executions
+        for of_routine in records.values():
+            assert {record["status"] for record in of_routine} == {"completed"}
+            assert_whole([record for record in of_routine if record["routine_id"] != "outside"])
+
+
+def record_everywhere(expected: Expected, rounds: int) -> None:
+    """Have eight threads, a hundred tasks, and threads that tasks wait for record in one routine at once."""
+
+    def engine(who: str) -> Callable[[], None]:
+        def work() -> None:
+            for number in range(rounds):
+                for _ in expected.steps(f"{who}, {number}"):
+                    pass
+
+        return work
+
+    async def task(who: str, parent: int | None) -> None:
+        for _ in expected.steps(who, parent):
+            await asyncio.sleep(0)
+
+    def in_thread(who: str, parent: int | None) -> None:
+        for _ in expected.steps(who, parent):
+            pass
+
+    async def tasks() -> None:
+        made = [asyncio.create_task(task(f"task {number}", None)) for number in range(50)]
+        with expected.tracker.track("outside") as outside:
+            parent = outside.execution_id
+            made += [asyncio.create_task(task(f"inside {number}", parent)) for number in range(50)]
+            made += [
+                asyncio.create_task(asyncio.to_thread(in_thread, f"to thread {number}", parent)) for number in range(4)
+            ]
+            await made[-1]
+        await asyncio.gather(*made)
+
+    in_threads(*[engine(f"engine {number}") for number in range(8)], lambda: asyncio.run(tasks()))
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["left alone", "read"])
+def test_each_fact_is_the_right_one_whoever_records_at_once(tracker: ExecutionTracker, read: bool) -> None:
+    """Emitters, causes, parents and workers of threads and tasks that record in one routine, in and out of blocks."""
+    expected = Expected(tracker)
+
+    def reader() -> None:
+        tracker.get_performance_metrics()
+        tracker.serialize()
+
+    if read:
+        with meanwhile(reader):
+            record_everywhere(expected, rounds=3)
+    else:
+        record_everywhere(expected, rounds=3)
+    run = json.loads(json.dumps(tracker.serialize(), allow_nan=False))
+    expected.check(run["routine_executions"], run["event_flow"])
+    expected.check(tracker.routine_executions, tracker.event_flow)
+    tracker._check()
+
+
+def test_whoever_takes_the_containers_while_all_record_finds_each_fact_in_them() -> None:
+    for _ in range(5):
+        tracker = ExecutionTracker()
+        expected = Expected(tracker)
+        held: list[Any] = []
+
+        def hold(tracker: ExecutionTracker = tracker, held: list[Any] = held) -> None:
+            time.sleep(0.02)
+            held.extend([tracker.routine_executions, tracker.event_flow])
+
+        in_threads(partial(record_everywhere, expected, rounds=1), hold)
+        expected.check(held[0], held[1])
+        assert held[0] is tracker.routine_executions
+        tracker._check()
+
+
+def test_the_only_open_execution_emits_whoever_sends(tracker: ExecutionTracker) -> None:
+    """An event is that of an execution of another thread if no other is open, and of nobody if there are several."""
+    expected = Expected(tracker)
+    first = expected.start(["first"], None)
+    in_threads(*[lambda: [expected.emit("shared", first) for _ in range(50)]] * 4)
+    second = expected.start(["second"], None)
+    in_threads(*[lambda: [expected.emit("shared", None) for _ in range(50)]] * 4)
+    expected.emit("shared", second)
+    expected.end(["first"], execution_id=first)
+    in_threads(*[lambda: [expected.emit("shared", second) for _ in range(50)]] * 4)
+    expected.end(["second"])
+    expected.check(tracker.routine_executions, tracker.event_flow)
+
+
+# --- numbers ---
+
+
+def assert_one_moment(numbers: dict[str, Any], threads: int) -> None:
+    """Numbers of a run of engines that each start, emit, start inside, and end, go together."""
+    routines = numbers["routines"].values()
+    for each in (numbers, *routines):
+        ended = each["total_executions"] - each["running"]
+        assert each["completed"] + each["failed"] == ended >= 0
+        assert sum(each["status_counts"].values()) == each["total_executions"]
+        assert (each["total_execution_time"] > 0) is (ended > 0)
+        assert (each["min_execution_time"] > 0) is (ended > 0)
+        assert 0 <= each["self_execution_time"] <= each["total_execution_time"]
+        least, middle, most = (each[f"{name}_execution_time"] for name in ("min", "median", "max"))
+        assert least <= middle <= most
+    for key in ("total_executions", "running", "completed", "failed"):
+        assert numbers[key] == sum(each[key] for each in routines)
+    outer = numbers["routines"].get("outer", {"total_executions": 0, "running": 0})
+    inner = numbers["routines"].get("inner", {"total_executions": 0, "running": 0})
+    assert 0 <= outer["total_executions"] - numbers["total_events"] <= threads
+    assert 0 <= numbers["total_events"] - inner["total_executions"] <= threads
+    assert 0 <= inner["running"] <= outer["running"] <= threads
+    assert numbers["unmatched_ends"] == 0
+    assert numbers["running"] <= 2 * threads
+
+
+@pytest.mark.parametrize("max_records", [None, 20])
+@pytest.mark.parametrize("nested", ["flat", "nested", "nested later"])
+@pytest.mark.parametrize("live", [False, True], ids=["unread", "live"])
+def test_a_reader_gets_the_numbers_of_one_moment_again_and_again(
+    live: bool, nested: str, max_records: int | None
+) -> None:
+    tracker = ExecutionTracker(max_records=max_records)
+    if live:
+        assert tracker.event_flow == []
+    threads, rounds = 4, 100 if live or max_records else 300
+    seen: list[dict[str, Any]] = []
+    ways: list[Callable[[], Any]] = [
+        tracker.get_flow_performance,
+        lambda: tracker.get_routine_performance("outer"),
+        lambda: metrics_of("", tracker._run()),
+    ]
+
+    def engine() -> None:
+        for number in range(rounds):
+            is_nested = nested == "nested" or (nested == "nested later" and number > rounds // 2)
+            outer = tracker.record_routine_start("outer")
+            tracker.record_event("outer", "sent")
+            inner = tracker.record_routine_start("inner", parent_id=outer if is_nested else None)
+            tracker.record_routine_end("inner", "failed" if number % 5 == 0 else "completed", execution_id=inner)
+            tracker.record_routine_end("outer", execution_id=outer if number % 2 else None)
+
+    def read() -> None:
+        seen.append(tracker.get_performance_metrics())
+        ways[len(seen) % 3]()
+
+    with meanwhile(read):
+        in_threads(*[engine] * threads)
+    seen.append(tracker.get_performance_metrics())
+    for numbers in seen:
+        assert_one_moment(numbers, threads)
+    for before, after in pairwise(seen):
+        for key in ("total_executions", "completed", "failed", "total_events", "total_execution_time", "wall_time"):
+            assert before[key] <= after[key]
+    last = seen[-1]
+    assert (last["total_executions"], last["running"]) == (2 * threads * rounds, 0)
+    assert last == metrics_of("", tracker._run())
+    flow = tracker.get_flow_performance()
+    assert {**last, **flow} == {**last, "avg_routine_time": flow["avg_routine_time"]}
+    assert tracker.get_routine_performance("outer") == last["routines"]["outer"]
     tracker._check()
 
 
@@ -494,21 +884,130 @@ def test_a_fold_that_waits_for_a_lock_of_a_recorder_gets_it() -> None:
     assert [event["event_name"] for event in tracker.event_flow] == ["hangs", "recorded"]
 
 
-def test_what_a_recorder_left_to_a_slow_reader_is_in_the_containers_when_that_has_done() -> None:
+class Slow(str):
+    """A status or text that takes long to read: somebody records meanwhile, in this thread or another one."""
+
+    def __new__(cls, tracker: ExecutionTracker, in_thread: bool) -> Slow:
+        self = super().__new__(cls, "slow")
+        self.tracker, self.in_thread, self.asked = tracker, in_thread, 0
+        return self
+
+    def __hash__(self) -> int:
+        self.asked += 1
+        if self.asked < 5:
+            if self.in_thread:
+                in_threads(partial(self.tracker.record_event, "a", "meanwhile"))
+            else:
+                self.tracker.record_event("a", "meanwhile")
+        return super().__hash__()
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["inside", "in another thread"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda tracker: tracker.get_performance_metrics(),
+        lambda tracker: tracker.get_flow_performance(),
+        lambda tracker: tracker.serialize(),
+        lambda tracker: copy.copy(tracker),
+        lambda tracker: setattr(tracker, "routine_executions", {**tracker.routine_executions}),
+    ],
+    ids=["metrics", "flow", "serialize", "copy", "put"],
+)
+def test_what_a_recorder_left_to_a_slow_reader_is_in_the_containers_when_that_has_done(
+    read: Callable[[ExecutionTracker], Any], in_thread: bool
+) -> None:
     tracker = ExecutionTracker()
     events = tracker.event_flow
+    slow = Slow(tracker, in_thread)
+    tracker.routine_executions = {"a": [{"routine_id": "a", "start_time": "?", "params": {}, "status": slow}]}
+    read(tracker)
+    assert [event["event_name"] for event in events] == ["meanwhile"] * min(slow.asked, 4)
+    assert not tracker._log
 
-    class Slow(dict[str, Any]):
-        """A record that takes long to take over, with a recorder that comes in meanwhile."""
 
-        def __contains__(self, key: object) -> bool:
-            recorder = threading.Thread(target=tracker.record_event, args=("a", "meanwhile"))
-            recorder.start()
-            recorder.join()
-            return super().__contains__(key)
+def test_finalizers_that_take_the_containers_wherever_the_collector_comes_in_lose_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Up to Python 3.11 it comes in wherever a container is made, in the middle of copying the log, say."""
+    kept: list[Any] = []
+    usual = gc.get_threshold()
+    fold_entries = Fold._fold_entries
+    due: list[int] = []
 
-    tracker.routine_executions = {"a": [Slow()]}
-    assert [event["event_name"] for event in events] == ["meanwhile"]
+    def fold_what_is_left(fold: Fold) -> None:
+        """Do so before the log is copied, and have the collector come in soon, when a few more containers are made."""
+        fold_entries(fold)
+        if due:
+            kept.extend([] for _ in range(200))  # leaves none that Python could use again
+            gc.set_threshold(gc.get_count()[0] + due.pop())
+            gc.enable()
+
+    monkeypatch.setattr(Fold, "_fold_entries", fold_what_is_left)
+    for threshold in range(40):
+        tracker = ExecutionTracker()
+        for number in range(500):
+            tracker.record_event("a", number)
+
+        class Finalized:
+            def __init__(self) -> None:
+                self.cycle = self
+
+            def __del__(self, tracker: ExecutionTracker = tracker) -> None:
+                events = tracker.event_flow
+                tracker.record_event("a", "finalized")
+                assert tracker.event_flow is events
+
+        gc.disable()
+        try:
+            Finalized()
+            due.append(threshold)
+            tracker.get_flow_performance()
+        finally:
+            gc.set_threshold(*usual)
+            gc.enable()
+        gc.collect()
+        assert [event["event_name"] for event in tracker.event_flow] == [*range(500), "finalized"]
+        tracker._check()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python's own calls take room on the stack of C")
+def test_recorders_without_room_on_the_stack_leave_no_trap_behind() -> None:
+    """Each leaves its call to the next one. However many there were, the next one with more room finds all."""
+    tracker = ExecutionTracker()
+    events = tracker.event_flow
+    tries: list[int] = []
+
+    def at_depth(depth: int, work: Callable[[], Any]) -> None:
+        if depth:
+            at_depth(depth - 1, work)
+        else:
+            work()
+
+    def record() -> None:
+        tries.append(tracker.record_event("a", "sent"))
+        if tracker._log:  # no room here
+            tries.extend(tracker.record_event("a", "sent") for _ in range(30_000))
+
+    def come_closer() -> None:
+        for depth in range(sys.getrecursionlimit() - 60, sys.getrecursionlimit()):
+            try:
+                at_depth(depth, record)
+            except RecursionError:
+                break
+
+    usual = threading.stack_size(256 * 1024)
+    try:
+        thread = threading.Thread(target=come_closer)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(usual)
+    assert len(tries) > 30_000
+    tracker.record_event("a", "last")
+    assert [event["event_id"] for event in events[:-1]] == tries
+    assert events[-1]["event_name"] == "last"
+    tracker._check()
 
 
 # --- signal handlers ---
@@ -612,77 +1111,134 @@ def interruptions(interruption: type[BaseException], longest_s: float) -> Iterat
         gc.enable()
 
 
-def interrupted_runs(routine_id: Any, interruption: type[BaseException]) -> Iterator[tuple[ExecutionTracker, int]]:
+def look(tracker: ExecutionTracker) -> Any:
+    return tracker.get_flow_performance()
+
+
+def take(tracker: ExecutionTracker) -> Any:
+    return tracker.routine_executions
+
+
+def interrupted_runs(
+    routine_id: Any, interruption: type[BaseException], read: Callable[[ExecutionTracker], Any], live: bool = False
+) -> Iterator[tuple[ExecutionTracker, int]]:
     """Read some hundred runs, interrupted at random, and give them with the number of their rounds."""
-    with interruptions(interruption, longest_s=2e-4) as is_done:
+    with interruptions(interruption, longest_s=5e-4 if live or read is take else 2e-4) as is_done:
         for _ in range(250):
             tracker = ExecutionTracker()
-            for number in range(40):
-                outer, inner = {"number": number}, {"inside": number}
-                tracker.record_routine_start(routine_id, outer)
-                tracker.record_event(routine_id, number)
-                tracker.record_routine_start(routine_id, inner)
-                tracker.record_routine_end(routine_id, result=inner)
-                tracker.record_routine_end(routine_id, result=outer)
-                if number % 10 == 0:
-                    tracker.record_routine_end("unknown")
+            if live:
+                assert tracker.event_flow == []
+            with left_to_readers(tracker):
+                for number in range(40):
+                    outer, inner = {"number": number}, {"inside": number}
+                    tracker.record_routine_start(routine_id, outer)
+                    tracker.record_event(routine_id, number)
+                    tracker.record_routine_start(routine_id, inner)
+                    tracker.record_routine_end(routine_id, result=inner)
+                    tracker.record_routine_end(routine_id, result=outer)
+                    if number % 10 == 0:
+                        tracker.record_routine_end("unknown")
             for _ in range(30):
-                if is_done(tracker.get_flow_performance):
+                if is_done(partial(read, tracker)):
                     break
             yield tracker, 40
 
 
 @needs_timer
-@pytest.mark.parametrize(("routine_id", "interruption"), [("a", Interrupted), ("a", TimeoutError), (5, TimeoutError)])
+@pytest.mark.parametrize("live", [False, True], ids=["unread", "live"])
+@pytest.mark.parametrize("read", [look, take])
+@pytest.mark.parametrize(
+    ("routine_id", "interruption"),
+    [("a", Interrupted), ("a", TimeoutError), (5, TimeoutError), (("a", 5), TimeoutError)],
+)
 def test_an_exception_out_of_a_signal_handler_costs_no_entry_and_doubles_none(
-    routine_id: Any, interruption: type[BaseException]
+    routine_id: Any, interruption: type[BaseException], read: Callable[[ExecutionTracker], Any], live: bool
 ) -> None:
-    for tracker, count in interrupted_runs(routine_id, interruption):
+    for tracker, count in interrupted_runs(routine_id, interruption, read, live):
         records = tracker.routine_executions[routine_id]
         expected = [params for number in range(count) for params in ({"number": number}, {"inside": number})]
         assert [record["params"] for record in records] == expected
+        assert [record["execution_id"] for record in records] == [*range(1, 2 * count + 1)]
         assert [event["event_name"] for event in tracker.event_flow] == list(range(count))
+        assert [event["execution_id"] for event in tracker.event_flow] == [*range(1, 2 * count + 1, 2)]
         assert {record["status"] for record in records} == {"completed"}
         assert_whole(records)
+        assert [*tracker.routine_executions] == [routine_id]
         assert tracker.get_performance_metrics()["unmatched_ends"] == 4
         tracker._check()
 
 
 @needs_timer
-def test_an_exception_out_of_a_signal_handler_changes_no_time(far_from_greenwich: Callable[[], list[str]]) -> None:
-    for tracker, _ in interrupted_runs("a", Interrupted):
+@pytest.mark.parametrize("live", [False, True], ids=["unread", "live"])
+def test_an_exception_out_of_a_signal_handler_changes_no_time(
+    far_from_greenwich: Callable[[], list[str]], live: bool
+) -> None:
+    for tracker, _ in interrupted_runs("a", Interrupted, take, live):
         read = set(far_from_greenwich())
-        starts = [record["start_time"] for record in tracker.routine_executions["a"]]
-        timestamps = [event["timestamp"] for event in tracker.event_flow]
-        assert read.issuperset(starts)
-        assert read.issuperset(timestamps)
-        assert len({*starts, *timestamps}) == len(starts) + len(timestamps)
+        records = tracker.routine_executions["a"]
+        times = [record[key] for record in records for key in ("start_time", "end_time")]
+        times += [event["timestamp"] for event in tracker.event_flow]
+        assert read.issuperset(times)
+        assert len({*times}) == len(times)
 
 
 @pytest.fixture
 def far_from_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
-    """Have a clock that shows a new second, and mostly a new quarter of an hour, whenever somebody looks.
+    """Have clocks that show a new second, and mostly a new quarter of an hour, whenever somebody looks.
 
-    The fixture gives the texts of what it has shown, in a zone of which UTC is clearly told apart.
+    The fixture gives the texts of what they have shown, in a zone of which UTC is clearly told apart.
     """
     monkeypatch.setenv("TZ", "XYZ-5:30")
     time.tzset()
     readings: list[int] = []
+    begin_ns = 1_768_478_400 * 10**9
+
+    def perf_counter_ns() -> int:
+        readings.append(len(readings) * 700_000_001_000)
+        return readings[-1]
 
     def time_ns() -> int:
-        readings.append(1_768_478_400 * 10**9 + len(readings) % 3000 * 700_000_001_000)
-        return readings[-1]
+        return begin_ns + len(readings) * 700_000_001_000  # what the other clock is about to show
 
     def shown() -> list[str]:
         return [
-            datetime.fromtimestamp(reading // 10**9).strftime("%Y-%m-%dT%H:%M:%S.") + f"{reading % 10**9 // 1000:06}"
+            datetime.fromtimestamp((begin_ns + reading) // 10**9).strftime("%Y-%m-%dT%H:%M:%S.")
+            + f"{reading % 10**9 // 1000:06}"
             for reading in readings[-300:]
         ]
 
-    monkeypatch.setattr(recording, "time_ns", time_ns)
+    monkeypatch.setattr(_recording, "perf_counter_ns", perf_counter_ns)
+    monkeypatch.setattr(_recording, "time_ns", time_ns)
     yield shown
     monkeypatch.undo()
     time.tzset()
+
+
+@needs_timer
+def test_an_exception_out_of_a_signal_handler_reaches_whoever_records_an_event_inside_a_block() -> None:
+    """It is not taken for one of ids that cannot be compared."""
+    tracker = ExecutionTracker()
+    delays = random.Random(0)
+    due: list[int] = []
+    caught: list[int] = []
+
+    def come_in() -> None:
+        if due:
+            due.clear()
+            raise TimeoutError
+
+    with timer(come_in) as set_timer, tracker.track("a"):
+        for number in range(2000):
+            try:
+                due.append(number)
+                set_timer(delays.uniform(1e-6, 5e-5))
+                while due:
+                    tracker.record_event("b", "sent")
+                    set_timer(1e-6)  # again, as CPython overlooks a signal now and then
+            except TimeoutError:
+                caught.append(number)
+            tracker._log.clear()
+    assert caught == [*range(2000)]
 
 
 @needs_timer
@@ -770,8 +1326,9 @@ def test_a_child_has_everything_as_of_the_fork_though_another_thread_was_folding
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("dropped_by", ["an unmatched end", "a late end"])
 @pytest.mark.parametrize("read_before", [False, True])
-def test_a_fork_while_a_finalizer_of_the_fold_runs_doubles_nothing(dropped_by: str, read_before: bool) -> None:
-    tracker = ExecutionTracker()
+def test_a_fork_while_a_finalizer_of_the_fold_runs_doubles_nothing(
+    tracker: ExecutionTracker, dropped_by: str, read_before: bool
+) -> None:
     inside, may_go_on = threading.Event(), threading.Event()
 
     class Dropped:
@@ -783,24 +1340,27 @@ def test_a_fork_while_a_finalizer_of_the_fold_runs_doubles_nothing(dropped_by: s
     def seen() -> list[Any]:
         run = tracker.get_performance_metrics()
         names = [event["event_name"] for event in tracker.event_flow]
-        return [run["status_counts"], run["unmatched_ends"], names]
+        (record,) = tracker.routine_executions["a"]
+        return [run["status_counts"], run["unmatched_ends"], names, record["result"], record["execution_id"]]
 
     folder = threading.Thread(target=tracker.get_flow_performance)
-    tracker.record_event("a", 0)
-    tracker.record_routine_start("a")
-    tracker.record_routine_end("unknown" if dropped_by == "an unmatched end" else "a", result=Dropped())
-    if read_before:
-        tracker.get_flow_performance()
-    tracker.record_routine_end("a", "ended", result="another")
-    for number in range(1, 5):
-        tracker.record_event("a", number)
+    with left_to_readers(tracker):
+        tracker.record_event("a", 0)
+        execution_id = tracker.record_routine_start("a")
+        tracker.record_routine_end("unknown" if dropped_by == "an unmatched end" else "a", result=Dropped())
+        if read_before:
+            tracker.get_flow_performance()
+        tracker.record_routine_end("a", "ended", result="another", execution_id=execution_id)
+        for number in range(1, 5):
+            tracker.record_event("a", number)
     folder.start()
     while folder.is_alive() and not inside.wait(0.01):  # until it hangs in the finalizer, or had nothing to drop
         pass
     of_child = in_child(seen)
     may_go_on.set()
     folder.join()
-    assert seen() == [{"ended": 1}, int(dropped_by == "an unmatched end"), [0, 1, 2, 3, 4]]
+    unmatched = int(dropped_by == "an unmatched end")
+    assert seen() == [{"ended": 1}, unmatched, [0, 1, 2, 3, 4], "another", execution_id]
     assert of_child == seen()
 
 

@@ -92,9 +92,9 @@ def execution(start: float, duration: float | None = 1.0, status: str = "complet
     return record | more
 
 
-def event(source: Any, target: Any, at: float, name: Any = "done") -> dict[str, Any]:
+def event(source: Any, target: Any, at: float, name: Any = "done", **more: Any) -> dict[str, Any]:
     ids = {"source_routine_id": source, "event_name": name, "target_routine_id": target}
-    return {"timestamp": moment(at), **ids, "data": {}}
+    return {"timestamp": moment(at), **ids, "data": {}} | more
 
 
 def run(
@@ -403,7 +403,7 @@ def test_what_is_hidden_is_not_found_under_the_pointer(show: Show) -> None:
 
 def test_a_click_on_a_title_sorts_the_routines_and_one_more_turns_them_round(show: Show) -> None:
     browser = show(run({"b": [execution(0, 2)], "a": [execution(1, 9)] * 3, "c": [execution(2, 0.0005)] * 2}))
-    assert column(browser, "routines", 1) == ["a", "b", "c"]  # by total time
+    assert column(browser, "routines", 1) == ["a", "b", "c"]  # by self time
     title = "document.querySelectorAll('#routines th button')"
     click(browser, f"{title}[1]")
     assert column(browser, "routines", 2) == ["3", "2", "1"]
@@ -675,7 +675,8 @@ def test_executions_in_a_lane_never_cover_each_other(spans: list[tuple[int, int 
     first = min(start for start, _ in spans) * tick * 1000
     drawn = sorted(round(start * 1e9) for start in timeline["start"])
     recorded = sorted(start * tick * 1000 - first for start, _ in spans)
-    assert all(0 <= shown - true < 1000 for shown, true in zip(drawn, recorded, strict=True))
+    # Within the microsecond of its text each may have begun later, also the first one; and later once more in its lane.
+    assert all(-1000 < shown - true < 2000 for shown, true in zip(drawn, recorded, strict=True))
     assert sorted(lanes) == list(range(timeline["lanes"]))
 
 
@@ -708,23 +709,59 @@ def test_beyond_what_stays_fluent_the_most_telling_executions_remain(
     assert re.findall(r"Executions.*\n+(.+)", text_of(browser, "#cards")) == ["75"]
 
 
+def test_failures_stay_in_the_timeline_though_the_critical_path_alone_is_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_data, "MAX_DRAWN", 10)
+    records = [execution(second, 1, worker="only") for second in range(50)]
+    records[7] = execution(7, 0.1, "failed", worker="only")
+    data = page_data.page_data(run({"a": records}))
+    assert data["path"]["steps"] == 50
+    assert data["timeline"]["kind"].count(1) == data["numbers"]["failed"] == 1
+
+
 def test_the_critical_path_is_marked() -> None:
-    executions = {"a": [execution(0, 1), execution(0.5, 0.1)], "b": [execution(2, 3)], "c": [execution(2, 1)]}
-    data = page_data.page_data(run(executions, [event("a", "b", 1), event("a", "c", 1)]))
+    first = execution(0, 1, execution_id=1)
+    executions = {"a": [first, execution(0.5, 0.1)], "b": [execution(2, 3)], "c": [execution(2, 1)]}
+    events = [event("a", target, 1, execution_id=1) for target in "bc"]
+    data = page_data.page_data(run(executions, events))
     steps = zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True)
-    assert [(data["names"][r], fed_at) for r, fed_at in steps if fed_at is not None] == [("a", 0.0), ("b", 1.0)]
+    assert [(data["names"][r], since) for r, since in steps if since is not None] == [("a", 0.0), ("b", 1.0)]
     assert data["path"] == {"steps": 2, "length": 5.0, "waited": 1.0, "late": 0.0}
 
 
-def test_steps_that_overlap_take_no_more_time_than_passed_and_are_fed_where_the_event_came(show: Show) -> None:
-    executions = {"a": [execution(0, 10)], "b": [execution(1, 10)], "c": [execution(3, 9)]}
-    browser = show(run(executions, [event("a", "b", 1), event("b", "c", 2)]))
+WAYS = """(() => {
+  const {data} = Bokeh.documents[0].roots()[0].renderers.find(({glyph}) => glyph.type === "Segment").data_source;
+  return [[...data.x0], [...data.x1]];
+})()"""
+
+
+def test_steps_that_overlap_take_no_more_time_than_passed_and_begin_to_wait_where_the_event_came(show: Show) -> None:
+    ids = {name: {"execution_id": number} for number, name in enumerate("abc", 1)}
+    executions = {name: [execution(*times, **ids[name])] for name, *times in [("a", 0, 10), ("b", 1, 10), ("c", 3, 9)]}
+    browser = show(run(executions, [event("a", "b", 1, **ids["a"]), event("b", "c", 2, **ids["b"])]))
     assert "3 executions in 12.0 s, 1.00 s of it waiting." in text_of(browser, "#path-words")
-    ways = browser.evaluate("""(() => {
-      const {data} = Bokeh.documents[0].roots()[0].renderers.find(({glyph}) => glyph.type === "Segment").data_source;
-      return [[...data.x0], [...data.x1]];
-    })()""")
-    assert ways == [[1, 2], [1, 3]]
+    assert browser.evaluate(WAYS) == [[1, 2], [1, 3]]
+    # In the order of their self times: each moment belongs to the step that began last.
+    assert column(browser, "routines", 1) == ["a", "b", "c"]
+    assert column(browser, "routines", 9) == ["1.00 s", "2.00 s", "9.00 s"]
+
+
+def test_steps_within_each_other_count_no_time_twice(show: Show) -> None:
+    within = {"parent_id": 1, "worker": "main"}
+    executions = {
+        "pipeline": [execution(0, 10, execution_id=1, worker="main")],
+        "read": [execution(1, 3, execution_id=2, **within)],
+        "write": [execution(5, 4, execution_id=3, **within)],
+    }
+    browser = show(run(executions))
+    assert "3 executions in 10.0 s." in text_of(browser, "#path-words")
+    assert column(browser, "routines", 1) == ["write", "pipeline", "read"]
+    assert column(browser, "routines", 7) == ["4.00 s", "10.0 s", "3.00 s"]
+    assert [share.strip() for share in column(browser, "routines", 8)] == ["40%", "30%", "30%"]
+    assert column(browser, "routines", 9) == ["4.00 s", "3.00 s", "3.00 s"]
+    browser.mouse("mouseMoved", *place_of(browser, 0.5, 0))
+    browser.wait_for("document.getElementById('tip').innerText.includes('on the critical path')")
 
 
 def test_failures_are_told_also_of_executions_that_were_dropped_or_have_no_place_in_time(show: Show) -> None:
@@ -741,13 +778,9 @@ def test_failures_are_told_also_of_executions_that_were_dropped_or_have_no_place
 
 
 def test_the_critical_path_leads_from_step_to_step_and_its_time_is_told_by_routine(show: Show) -> None:
-    executions = {"a": [execution(0, 1), execution(4, 2)], "b": [execution(2, 1)]}
-    browser = show(run(executions, [event("a", "b", 1), event("b", "a", 3)]))
-    ways = browser.evaluate("""(() => {
-      const {data} = Bokeh.documents[0].roots()[0].renderers.find(({glyph}) => glyph.type === "Segment").data_source;
-      return [[...data.x0], [...data.x1]];
-    })()""")
-    assert ways == [[1, 3], [2, 4]]
+    executions = {"a": [execution(0, 1, execution_id=1), execution(4, 2)], "b": [execution(2, 1, execution_id=2)]}
+    browser = show(run(executions, [event("a", "b", 1, execution_id=1), event("b", "a", 3, execution_id=2)]))
+    assert browser.evaluate(WAYS) == [[1, 3], [2, 4]]
     assert column(browser, "routines", 9) == ["3.00 s", "1.00 s"]
 
 
@@ -785,6 +818,12 @@ def test_the_edges_with_the_longest_waits_are_listed(monkeypatch: pytest.MonkeyP
     flow = page_data.page_data(run(executions, events * 2))["flow_graph"]
     assert [(row[2], row[7]) for row in flow["edges"]] == [("b", 9.0), ("c", 5.0)]
     assert flow["edge_count"] == 4
+
+
+def test_an_edge_without_a_link_has_no_wait(show: Show) -> None:
+    browser = show(run({"a": [execution(0)], "b": [execution(0)]}, [event("a", "b", 9), event("a", "b", 0, "early")]))
+    waits = [column(browser, "edges", number) for number in (2, 6, 7, 8)]
+    assert waits == [["early", "done"], ["1", "0"], ["0 s", "\u2013"], ["0 s", "\u2013"]]
 
 
 def test_a_link_tells_its_events_and_their_longest_wait() -> None:

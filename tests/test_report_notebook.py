@@ -58,7 +58,7 @@ def shown(tracker: ExecutionTracker) -> Page:
 # --- in a notebook ---
 
 
-def test_a_notebook_shows_the_headline_and_the_routines_by_total_time() -> None:
+def test_a_notebook_shows_the_headline_and_the_routines_by_self_time() -> None:
     texts = shown(story()).texts
     assert texts[:2] == ["nightly", "Started 2026-01-31 12:00:00 +00:00. 3 routines, 5 events."]
     texts = texts[1:]
@@ -71,6 +71,13 @@ def test_a_notebook_shows_the_headline_and_the_routines_by_total_time() -> None:
     assert [texts[27], texts[34]] == ["parse", "fetch"]
     assert re.findall(r"left bottom/(\d+%) 2px", story()._repr_html_() or "") == ["65%", "32%", "3%"]
     assert texts[41:] == ["Still running, so without a time: load (1).", "Without a start, so not recorded: 1 end."]
+
+
+def test_a_routine_that_only_calls_others_comes_after_them() -> None:
+    tracker = run([execution("all", 0, 9, execution_id=1), execution("part", 1, 9, execution_id=2, parent_id=1)])
+    texts = shown(tracker).texts
+    rows = [texts[place : place + 7] for place in range(len(texts) - 14, len(texts), 7)]
+    assert [(row[0], row[5], row[6]) for row in rows] == [("part", "8.0 s", "89%"), ("all", "9.0 s", "11%")]
 
 
 def test_no_colour_of_text_is_set_but_for_failures_so_that_dark_and_light_both_work() -> None:
@@ -201,7 +208,7 @@ def test_a_repr_does_not_wait_for_a_fold_that_waits_for_its_caller() -> None:
     """As a logger does that has its lock, while a finalizer within a fold of another thread wants to log."""
     tracker = ExecutionTracker("nightly")
     tracker.record_event("a", "b")
-    tracker._snapshot()
+    tracker._run()
     held, release = threading.Event(), threading.Event()
 
     def fold() -> None:

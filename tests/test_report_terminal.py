@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from datetime import timezone
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ fetch        3       0      1.8 s      2.9 s      6.2 s     3%  ━
 
 Critical path: 3 min 10 s, 1 min 4 s of it waiting
 Step  Routine     Waited       Took
-   1  fetch                   3.0 s  ━
+   1  fetch                   1.5 s  ━
    2  parse       250 ms     750 ms  ━
    3  load     1 min 4 s  2 min 4 s  ╌╌╌╌╌━━━━━━━━━━━
 
@@ -98,7 +99,8 @@ def test_a_report_leaves_the_tracker_as_it_is() -> None:
 def test_there_is_colour_in_a_terminal_and_none_elsewhere_or_with_no_color(capsys: Any) -> None:
     print_report(story())
     assert "\x1b" not in capsys.readouterr().out
-    assert printed(story(), force_terminal=True, color_system="standard").count("\x1b[36m━") == 6  # routines and steps
+    lines = printed(story(), force_terminal=True, color_system="standard").splitlines()
+    assert sum("\x1b[36m━" in line for line in lines) == 6  # routines and steps
     without = printed(story(), force_terminal=True, color_system="standard", no_color=True)
     assert not re.search(r"\x1b\[[\d;]*3[0-7]", without)
 
@@ -152,7 +154,32 @@ def test_dropped_records_are_named_and_their_failures_counted() -> None:
     assert "Dropped to bound the memory: 3 executions and 3 events." in text
 
 
-def test_events_that_fed_nothing_waited_for_nothing() -> None:
+def test_a_report_says_when_the_run_began_whatever_came_first_and_whether_it_was_dropped() -> None:
+    tracker = ExecutionTracker(max_records=0, tz=timezone.utc)
+    with tracker.track("load"):
+        tracker.record_event("load", "done")
+    began = re.compile(r"^Started \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+00:00\. 1 routine, 1 event\.$", re.MULTILINE)
+    assert began.search(printed(tracker))
+    tracker = ExecutionTracker(tz=timezone.utc)
+    tracker.record_event("load", "done")
+    for start in (60, 0, 120):
+        tracker.record_execution("load", start, start + 1)
+    assert "Started 1970-01-01 00:00:00 +00:00. 1 routine, 1 event.\n" in printed(tracker)
+
+
+def test_where_records_were_dropped_nobody_is_told_that_an_event_led_nowhere() -> None:
+    tracker = ExecutionTracker("long", max_records=1)
+    for _ in range(3):
+        parsed = tracker.record_event("parse", "parsed", "load")
+        with tracker.track("load", caused_by=parsed):
+            pass
+        tracker.record_event("parse", "parsed", "load")
+    text = printed(tracker)
+    assert "Longest waits" not in text
+    assert "Led to no start that is known: 1 event: parse parsed → load (1).\n" in text
+
+
+def test_events_that_caused_nothing_waited_for_nothing() -> None:
     events = [event("a", 1, "b"), event("a", 1, "nobody"), event("a", 1, "nobody"), event("b", 4)]
     text = printed(run([execution("a", 0, 1), execution("b", 3, 4)], events))
     assert (
@@ -173,13 +200,51 @@ def test_dropped_events_alone_are_named_too() -> None:
 
 def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
     executions = [execution(f"step {n}", 10 * n, 10 * n + (9 if n % 10 == 3 else 1)) for n in range(100)]
-    events = [event(f"step {n}", 10 * n + 1, f"step {n + 1}") for n in range(99)]
+    for number, record in enumerate(executions, 1):
+        record["execution_id"] = number
+    events = [event(f"step {n}", 10 * n + 1, f"step {n + 1}", execution_id=n + 1) for n in range(99)]
     path = printed(run(executions, events)).split("Critical path: ")[1].split("\n\n")[0].splitlines()
     assert path[0] == "16 min 31 s, 14 min 51 s of it waiting"
     numbers = [int(line.split()[0]) for line in path[2:-1]]
     assert numbers == sorted(numbers)
     assert set(range(4, 101, 10)) < set(numbers)
     assert path[-1] == "… and 88 more steps"
+
+
+def within(start: float, end: float | None, name: str, number: int, parent: int | None = 1) -> dict[str, Any]:
+    facts = {} if parent is None else {"parent_id": parent}
+    return execution(name, start, end, execution_id=number, worker="main", **facts)
+
+
+def test_a_step_within_another_one_counts_no_time_twice() -> None:
+    text = printed(run([within(0, 10, "pipeline", 1, None), within(1, 4, "read", 2), within(5, 9, "write", 3)]))
+    assert (
+        "Routine   Count  Failed  Median     p95   Total  Share\n"
+        "write         1       0   4.0 s   4.0 s   4.0 s    40%  ━━━━━━\n"
+        "pipeline      1       0  10.0 s  10.0 s  10.0 s    30%  ━━━━━\n"
+        "read          1       0   3.0 s   3.0 s   3.0 s    30%  ━━━━━\n"
+        "\n"
+        "Critical path: 10.0 s\n"
+        "Step  Routine   Waited    Took\n"
+        "   1  pipeline          10.0 s  ━━━━━━━━━━━━━━━━\n"
+        "   2  read               3.0 s   ━━━━━\n"
+        "   3  write              4.0 s          ━━━━━━\n"
+    ) in text
+
+
+def test_of_many_executions_within_each_other_those_that_took_most_themselves_are_shown() -> None:
+    nested = [within(0, 100, "outermost", 1, None)] + [within(n, 100, f"level {n}", n + 1, n) for n in range(1, 50)]
+    text = printed(run(nested))
+    assert "… and 30 more routines, 30.0 s in total\n" in text
+    steps = text.split("Critical path: ")[1].splitlines()[2:14]
+    assert [int(line.split()[0]) for line in steps] == [*range(1, 12), 50]  # the innermost took most itself
+
+
+def test_a_path_leads_back_over_a_worker_that_was_busy() -> None:
+    busy = [execution("import", second, second + 1, worker="only") for second in (0, 2, 3)]
+    text = printed(run(busy))
+    assert "Critical path: 4.0 s, 1.0 s of it waiting\n" in text
+    assert "   2  import    1.0 s  1.0 s      ╌╌╌╌━━━━\n   3  import           1.0 s              ━━━━\n" in text
 
 
 def test_a_path_that_begins_late_says_why() -> None:
@@ -436,8 +501,8 @@ def test_a_percentage_is_zero_only_if_the_part_is(part: float, text: str) -> Non
 def test_a_share_stays_within_the_whole_whatever_times_were_edited_in() -> None:
     tracker = run([{**execution("back", 0, 1), "execution_time": -3.0}, {**execution("on", 0, 1), "execution_time": 4}])
     text = printed(tracker)
-    assert re.search(r"^on .* 100%  \S{16}$", text, flags=re.MULTILINE)
-    assert re.search(r"^back .* 0%$", text, flags=re.MULTILINE)
+    assert re.search(r"^on .* 4\.0 s +80%  ━+$", text, flags=re.MULTILINE)
+    assert re.search(r"^back .* 1\.0 s +20%  ━+$", text, flags=re.MULTILINE)  # a negative time is none: its texts tell
 
 
 def test_spaces_that_do_not_break_a_line_are_plain_ones() -> None:

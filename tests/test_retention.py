@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
+from execution_tracker._folding import ENTRY_WIDTH
+from execution_tracker._run import EVENT_WIDTH, WIDTH
 
 LIFETIME = [
     *("total_executions", "completed", "failed", "running", "status_counts", "success_rate"),
@@ -57,8 +59,21 @@ def test_open_executions_are_never_dropped_and_still_end() -> None:
     record_some(tracker, 4)
     assert numbers_of(tracker.routine_executions["a"], "params") == [-1, 3]
     tracker.record_routine_end("a", execution_id=first)
-    assert numbers_of(tracker.routine_executions["a"], "params") == [3]
+    assert numbers_of(tracker.routine_executions["a"], "params") == [-1]  # the newest by its end
     assert tracker.get_performance_metrics()["completed"] == 3
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_ended_last_is_kept_whenever_it_began(live: bool) -> None:
+    tracker = ExecutionTracker(max_records=2)
+    assert not live or tracker.routine_executions == {}
+    long = tracker.record_routine_start("a", {"number": -1})
+    record_some(tracker, 3)
+    tracker.record_routine_end("a", "failed", error="boom", execution_id=long)
+    assert numbers_of(tracker.routine_executions["a"], "params") == [-1, 2]
+    tracker.record_execution("a", 1e9, 1e9 + 1, params={"number": 5})
+    assert numbers_of(tracker.routine_executions["a"], "params") == [-1, 2]
+    assert tracker.get_performance_metrics()["dropped_executions"] == 3
     tracker._check()
 
 
@@ -117,8 +132,8 @@ def test_an_unread_log_is_folded_before_it_gets_long() -> None:
     tracker = ExecutionTracker(max_records=3)
     for _ in range(30_000):
         tracker.record_event("a", "e")
-    assert len(tracker._log) < 8 * 5000
-    assert len(tracker._fold.events) == 3
+    assert len(tracker._log) < 5000 * ENTRY_WIDTH
+    assert len(tracker._fold.events) < 100 * EVENT_WIDTH
     assert tracker.get_performance_metrics()["total_events"] == 30_000
 
 
@@ -128,8 +143,8 @@ def test_whoever_comes_in_while_events_are_dropped_finds_each_of_them_counted_on
 
     class Data:
         def __del__(self) -> None:
-            snapshot = tracker._snapshot()
-            seen.append(len(snapshot.events) + snapshot.dropped.events)
+            run = tracker._run()
+            seen.append(run.event_count + run.dropped_events)
 
     assert tracker.event_flow == []
     for _ in range(10):
@@ -137,17 +152,20 @@ def test_whoever_comes_in_while_events_are_dropped_finds_each_of_them_counted_on
     assert seen == [4, 5, 6, 7, 8, 9, 10]
 
 
-def test_ids_of_records_that_are_gone_are_forgotten_in_time() -> None:
-    bounded, cleared = ExecutionTracker(max_records=10), ExecutionTracker()
+def test_nothing_is_kept_of_records_that_are_gone() -> None:
+    bounded, cleared = ExecutionTracker(max_records=10), ExecutionTracker(max_records=10)
+    assert cleared.routine_executions == {}
     for _ in range(6):
         for tracker in (bounded, cleared):
-            for _ in range(3_000):
-                tracker.record_routine_end("a", execution_id=tracker.record_routine_start("a"))
+            for _ in range(300):
+                with tracker.track("a"), tracker.track("b"):
+                    pass
         cleared.routine_executions.clear()
     for tracker in (bounded, cleared):
         tracker.get_performance_metrics()
-        assert len(tracker._fold.pairing.ended) < 11_000
-        tracker._fold._prune()
+        fold = tracker._fold
+        assert sum(len(table.rows) + len(table.open) for table in fold.tables.values()) <= 20 * WIDTH
+        assert len(fold.nested_ns) <= 20
         tracker._check()
 
 
@@ -158,7 +176,8 @@ def test_records_edited_by_hand_are_dropped_like_others() -> None:
     tracker.routine_executions["a"][0].update(start_time="?", end_time=None, execution_time="long", status=["odd"])
     tracker.routine_executions["a"].append(5)  # type: ignore[arg-type]
     record_some(tracker, 2)
-    assert numbers_of(tracker.routine_executions["a"], "params") == [1]
+    assert tracker.routine_executions["a"][0] == 5
+    assert numbers_of(tracker.routine_executions["a"][1:], "params") == [1]
 
 
 @pytest.mark.parametrize("execution_time", [2, 0.5, 1e300, 10**400, -1e300, float("inf"), float("nan"), "long"])
@@ -282,3 +301,28 @@ def test_records_that_were_put_in_by_hand_and_look_open_are_not_dropped() -> Non
     record_some(tracker, 3)
     assert [record["status"] for record in executions["a"] if record["status"] == "by hand"] == ["by hand"] * 2
     assert tracker.get_performance_metrics()["total_events"] == 3
+
+
+def test_children_that_outlast_their_dropped_parents_leave_nothing_behind() -> None:
+    tracker = ExecutionTracker(max_records=5)
+    for _ in range(300):
+        parent = tracker.record_routine_start("parent")
+        child = tracker.record_routine_start("child", parent_id=parent)
+        tracker.record_routine_end("parent", execution_id=parent)
+        for _ in range(6):
+            with tracker.track("parent"):
+                pass
+        tracker.get_flow_performance()
+        tracker.record_routine_end("child", execution_id=child)
+        tracker.get_flow_performance()
+    assert len(tracker._fold.nested_ns) < 100
+
+
+def test_an_end_with_an_id_that_is_gone_is_looked_for_in_all_rows() -> None:
+    tracker = ExecutionTracker(max_records=100)
+    gone = tracker.record_routine_start("a")
+    tracker.record_routine_end("a", execution_id=gone)
+    record_some(tracker, 200)
+    assert tracker.get_performance_metrics()["dropped_executions"] == 101
+    tracker.record_routine_end("a", "late", execution_id=gone)
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import enum
 import inspect
 import json
 import pickle
 import threading
+import time
+import weakref
 from datetime import tzinfo
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,7 +20,9 @@ import pytest
 import serilux
 
 from execution_tracker import ExecutionTracker, InvalidRunError, snapshot
+from execution_tracker.payloads import json_safe
 
+DUPLICATES = [copy.copy, copy.deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))]
 FIELDS = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
 
 
@@ -136,7 +143,7 @@ def test_an_unknown_field_is_refused_only_if_strict() -> None:
     assert tracker.flow_id == "x"
 
 
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda tracker: pickle.loads(pickle.dumps(tracker))])
+@pytest.mark.parametrize("duplicate", DUPLICATES)
 def test_a_copy_has_the_same_run_and_goes_its_own_way(duplicate: Any) -> None:
     tracker = recorded()
     tracker.note = "kept"  # type: ignore[attr-defined]
@@ -150,14 +157,297 @@ def test_a_copy_has_the_same_run_and_goes_its_own_way(duplicate: Any) -> None:
     other._check()
 
 
-def test_ids_given_out_by_the_original_mean_nothing_to_a_copy() -> None:
+def with_facts() -> ExecutionTracker:
+    """A run in which one thing led to the other."""
+    tracker = ExecutionTracker("nightly")
+    with tracker.track("main") as main:
+        with tracker.track("parse"):
+            parsed = [tracker.record_event("parse", "parsed", "count") for _ in range(2)]
+        with tracker.track("count", caused_by=parsed):
+            tracker.record_event("count", "counted", execution_id=main.execution_id)
+    tracker.record_routine_start("open", parent_id=main.execution_id)
+    return tracker
+
+
+def facts_of(tracker: ExecutionTracker) -> tuple[list[Any], list[Any]]:
+    records = [record for records in tracker.routine_executions.values() for record in records]
+    keys = "routine_id", "execution_id", "parent_id", "caused_by", "worker"
+    executions = [{key: record.get(key) for key in keys} for record in records]
+    return executions, [(event["event_id"], event.get("execution_id")) for event in tracker.event_flow]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_a_copy_has_the_ids_and_links_of_the_original_and_gives_out_ids_of_its_own(duplicate: Any, live: bool) -> None:
+    tracker = with_facts()
+    assert not live or tracker.routine_executions
+    other = duplicate(tracker)
+    executions, events = facts_of(other)
+    assert (executions, events) == facts_of(tracker)
+    assert [(execution["execution_id"], execution["parent_id"]) for execution in executions] == [
+        (1, None),
+        (2, 1),
+        (3, 1),
+        (4, 1),
+    ]
+    assert executions[2]["caused_by"] == [1, 2]
+    assert events == [(1, 2), (2, 2), (3, 1)]
+    for each in (tracker, other):
+        assert each.record_routine_start("new") == 5
+        assert each.record_event("new", "e") == 4
+    other.record_routine_end("open", "ended in the copy", execution_id=4)
+    assert other.routine_executions["open"][0]["status"] == "ended in the copy"
+    assert tracker.routine_executions["open"][0]["status"] == "running"
+    other._check()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_pickling_twice_gives_the_same_bytes_and_uses_up_no_id(live: bool) -> None:
+    tracker = with_facts()
+    assert not live or tracker.routine_executions
+    assert pickle.dumps(tracker) == pickle.dumps(tracker)
+    assert (tracker.record_routine_start("new"), tracker.record_event("new", "e")) == (5, 4)
+
+
+class BadRowError(Exception):
+    """It pickles, and cannot be unpickled: as nearly all errors with arguments of their own."""
+
+    def __init__(self, path: str, line: int) -> None:
+        super().__init__(f"{path}:{line}")
+
+
+class NeverPickled:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise KeyError("never")
+
+    def __repr__(self) -> str:
+        return "<what is never pickled>"
+
+
+def odd_payloads() -> list[Any]:
+    lock = threading.Lock()
+    return [
+        lock,
+        {"lock": lock, "n": 1},
+        [{"inner": lock}],
+        (letter for letter in "abc"),
+        lambda: None,
+        NeverPickled(),
+        BadRowError("a.csv", 3),
+        type("Local", (), {})(),
+    ]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("duplicate", DUPLICATES[1:])
+def test_a_payload_that_cannot_be_copied_travels_as_its_text(duplicate: Any, live: bool) -> None:
+    tracker = ExecutionTracker("nightly")
+    assert not live or tracker.routine_executions == {}
+    payloads = odd_payloads()
+    for payload in payloads:
+        execution = tracker.record_routine_start("a", payload)
+        tracker.record_event("a", "e", data=payload)
+        tracker.record_routine_end("a", "failed", payload, payload, execution_id=execution)
+    other = duplicate(tracker)
+    assert other.flow_id == "nightly"
+    for index, payload in enumerate(payloads):
+        record, event = other.routine_executions["a"][index], other.event_flow[index]
+        places = [record["params"], record["result"], record["error"], event["data"]]
+        assert json_safe(places) == [json_safe(payload)] * 4
+    assert other.serialize() == tracker.serialize()
+    other._check()
+
+
+def test_one_odd_payload_leaves_the_others_what_they_are() -> None:
     tracker = ExecutionTracker()
-    given = tracker.record_routine_start("a")
-    other = copy.copy(tracker)
-    other.record_routine_start("b")
-    other.record_routine_end("b", execution_id=given)
-    assert other.routine_executions["a"][0]["status"] == "running"
-    assert other.routine_executions["b"][0]["status"] == "completed"
+    error = ValueError("no")
+    for payload in (threading.Lock(), {"n": 1}, {1, 2}, error):
+        tracker.record_event("a", "e", data=payload)
+    for duplicate in DUPLICATES[1:]:
+        _, plain, sets, errors = (event["data"] for event in duplicate(tracker).event_flow)
+        assert (plain, sets, type(errors), errors.args) == ({"n": 1}, {1, 2}, ValueError, ("no",))
+        assert errors is not error
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_ids_names_and_statuses_that_cannot_be_pickled_cost_no_copy(duplicate: Any) -> None:
+    class Status(enum.Enum):
+        DONE = 1
+
+    def routine() -> None: ...
+
+    tracker = ExecutionTracker(max_records=1)
+    for _ in range(3):
+        execution = tracker.record_routine_start(routine)
+        tracker.record_event(routine, Status.DONE, routine)
+        tracker.record_routine_end(routine, Status.DONE, execution_id=execution)
+    other = duplicate(tracker)
+    found, expected = other.get_performance_metrics(), tracker.get_performance_metrics()
+    for key in ("total_executions", "total_routines", "total_events", "dropped_executions", "total_execution_time"):
+        assert found[key] == expected[key]
+    assert [*found["status_counts"].values()] == [3]
+    (routine_id,) = other.routine_executions
+    (event,) = other.event_flow
+    assert event["source_routine_id"] == event["target_routine_id"] == routine_id
+    other._check()
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("duplicate", DUPLICATES[1:])
+def test_a_payload_that_leads_back_to_its_tracker_leads_to_the_copy_in_a_copy(duplicate: Any, live: bool) -> None:
+    tracker = ExecutionTracker("nightly")
+    assert not live or tracker.event_flow == []
+    tracker.record_event("a", "e", data={"tracker": tracker})
+    tracker.record_event("a", "e", data=tracker)
+    other = duplicate(tracker)
+    inner, direct = (event["data"] for event in other.event_flow)
+    assert inner["tracker"] is other
+    assert direct is other
+
+
+def test_a_deep_copy_takes_no_longer_than_its_payloads() -> None:
+    tracker = ExecutionTracker()
+    for number in range(20_000):
+        tracker.record_event("a", "e", data={"number": number})
+    begin = time.perf_counter()
+    copy.deepcopy([event["data"] for event in copy.copy(tracker).event_flow])
+    middle = time.perf_counter()
+    copy.deepcopy(tracker)
+    assert time.perf_counter() - middle < 20 * (middle - begin)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("max_records", [None, 1])
+def test_every_id_that_was_given_out_before_is_gone_with_its_records(live: bool, max_records: int | None) -> None:
+    tracker = ExecutionTracker(max_records=max_records)
+    assert not live or tracker.routine_executions == {}
+    first = tracker.record_routine_start("a")
+    tracker.routine_executions = {}
+    second = tracker.record_routine_start("a")
+    tracker.record_routine_end("a", "old", execution_id=first)
+    assert [record["status"] for record in tracker.routine_executions["a"]] == ["running"]
+    tracker.record_routine_end("a", "new", execution_id=second)
+    assert tracker.routine_executions["a"][0]["status"] == "new"
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 1
+    tracker.deserialize({"routine_executions": {"b": [{"routine_id": "b", "status": "running"}]}, "event_flow": []})
+    tracker.record_routine_end("b", "old", execution_id=first)
+    tracker.record_routine_end("b", "old", execution_id=second)
+    assert tracker.routine_executions["b"][0]["status"] == "running"
+
+
+def test_an_open_execution_of_a_file_is_not_taken_for_one_that_runs_here() -> None:
+    tracker = ExecutionTracker()
+    with tracker.track("a") as execution:
+        known = {"routine_id": "a", "status": "running", "execution_id": execution.execution_id}
+        tracker.deserialize({"routine_executions": {"a": [known]}, "event_flow": []})
+        tracker.record_routine_start("inner")
+    assert tracker.routine_executions["a"][0]["status"] == "running"
+    assert tracker.routine_executions["a"][0]["execution_id"] != tracker.routine_executions["inner"][0].get("parent_id")
+
+
+def test_nothing_keeps_a_tracker_alive_that_has_given_out_records_and_was_in_blocks_and_tasks() -> None:
+    tracker = with_facts()
+    held = tracker.routine_executions, tracker.event_flow
+
+    async def use(tracker: ExecutionTracker) -> None:
+        async with tracker.track("a"):
+            await asyncio.gather(*[asyncio.to_thread(tracker.record_routine_start, "b") for _ in range(3)])
+
+    asyncio.run(use(tracker))
+    tracker.get_performance_metrics()
+    gone = weakref.ref(tracker)
+    del tracker
+    assert gone() is None
+    assert held[0]["a"]
+
+
+def test_nothing_keeps_a_tracker_alive_whose_block_is_around_a_task_that_lives_on() -> None:
+    async def run() -> None:
+        tracker = ExecutionTracker()
+        done = asyncio.Event()
+        with tracker.track("a"):
+            task = asyncio.create_task(done.wait())
+            await asyncio.sleep(0)
+        gone = weakref.ref(tracker)
+        del tracker
+        assert gone() is None
+        done.set()
+        await task
+
+    asyncio.run(run())
+
+
+# --- subclasses that serilux knows ---
+
+
+@serilux.register_serializable
+class TeamTracker(ExecutionTracker):
+    """A tracker with a field of its own."""
+
+    def __init__(self, flow_id: str = "", team: str = "") -> None:
+        super().__init__(flow_id)
+        self.add_serializable_fields(["team"])
+        self.team = team
+
+
+def of_a_team() -> TeamTracker:
+    tracker = TeamTracker("nightly", "data")
+    with tracker.track("a", {"n": 1}):
+        tracker.record_event("a", "e")
+    return tracker
+
+
+def test_a_registered_subclass_keeps_its_type_and_its_fields_in_data(tmp_path: Path) -> None:
+    tracker = of_a_team()
+    data = json.loads(json.dumps(tracker.serialize()))
+    assert list(data) == ["_type", *FIELDS, "team"]
+    assert (data["_type"], data["team"]) == ("TeamTracker", "data")
+    back = TeamTracker()
+    back.deserialize(data, strict=True)
+    assert (back.team, back.serialize()) == ("data", data)
+    tracker.save(tmp_path / "run.json")
+    assert (tmp_path / "run.json").read_text() == json.dumps(tracker.serialize())
+    loaded = TeamTracker.load(tmp_path / "run.json")
+    assert (loaded.team, loaded.serialize()) == ("data", data)
+    plain = ExecutionTracker.load(tmp_path / "run.json")  # a reader that knows nothing of teams
+    assert plain.routine_executions == tracker.routine_executions
+
+
+def test_a_registered_subclass_in_a_flow_comes_back_as_itself() -> None:
+    flow = HoldingFlow()
+    flow.execution_tracker = of_a_team()
+    back = HoldingFlow()
+    back.deserialize(json.loads(json.dumps(flow.serialize())))
+    assert type(back.execution_tracker) is TeamTracker
+    assert back.execution_tracker.team == "data"
+    assert back.execution_tracker.routine_executions == flow.execution_tracker.routine_executions
+
+
+@pytest.mark.parametrize("duplicate", DUPLICATES)
+def test_a_copy_of_a_registered_subclass_has_its_type_and_its_fields(duplicate: Any) -> None:
+    tracker = of_a_team()
+    other = duplicate(tracker)
+    assert (type(other), other.team, sorted(other.fields_to_serialize)) == (
+        TeamTracker,
+        "data",
+        sorted([*FIELDS, "team"]),
+    )
+    assert other.serialize() == tracker.serialize()
+
+
+@pytest.mark.parametrize("data", [{"_type": "Flow", "flow_id": "f"}, {"_type": "Flow"}, {"_type": None, "x": 1}])
+def test_data_of_another_type_without_any_records_is_refused(data: Any) -> None:
+    tracker = recorded()
+    before = tracker.serialize()
+    with pytest.raises(InvalidRunError, match=r"^the run: expected an ExecutionTracker, found data of the type "):
+        tracker.deserialize(data)
+    assert tracker.serialize() == before
+
+
+def test_data_of_another_type_with_records_is_taken() -> None:
+    tracker = ExecutionTracker()
+    tracker.deserialize({"_type": "TheirTracker", "event_flow": [{"event_name": "e"}]})
+    assert tracker.event_flow[0]["event_name"] == "e"
 
 
 def test_a_subclass_can_override_and_extend() -> None:

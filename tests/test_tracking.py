@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import gc
 import inspect
 import pickle
+import random
 import threading
 import traceback
 import weakref
@@ -15,10 +17,12 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker, TrackerError
+from execution_tracker._callers import Block
 
 Record = dict[str, Any]
 
@@ -78,28 +82,31 @@ def test_a_block_that_is_not_entered_is_not_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "text"),
+    ("error", "status", "text"),
     [
-        (ValueError("bad row"), "ValueError: bad row"),
-        (KeyError("row"), "KeyError: 'row'"),
-        (GeneratorExit(), "GeneratorExit"),
-        (KeyboardInterrupt(), "KeyboardInterrupt"),
-        (SystemExit(3), "SystemExit: 3"),
-        (StopIteration(), "StopIteration"),
-        (asyncio.CancelledError("too late"), "CancelledError: too late"),
-        (UnreadableError(ValueError("no text")), "UnreadableError: its message cannot be read"),
-        (UnreadableError(KeyboardInterrupt()), "UnreadableError"),
+        (ValueError("bad row"), "failed", "ValueError: bad row"),
+        (KeyError("row"), "failed", "KeyError: 'row'"),
+        (GeneratorExit(), "cancelled", "GeneratorExit"),
+        (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt"),
+        (SystemExit(3), "cancelled", "SystemExit: 3"),
+        (SystemExit(0), "cancelled", "SystemExit: 0"),
+        (StopIteration(), "failed", "StopIteration"),
+        (asyncio.CancelledError("too late"), "cancelled", "CancelledError: too late"),
+        (UnreadableError(ValueError("no text")), "failed", "UnreadableError: its message cannot be read"),
+        (UnreadableError(KeyboardInterrupt()), "failed", "UnreadableError"),
     ],
 )
-def test_any_exception_makes_it_failed_and_goes_on_unchanged(error: BaseException, text: str) -> None:
+def test_an_exception_makes_it_failed_and_any_other_end_cancelled_and_both_go_on_unchanged(
+    error: BaseException, status: str, text: str
+) -> None:
     tracker = ExecutionTracker()
     with pytest.raises(type(error)) as caught, tracker.track("parse") as execution:
         raise error
     assert caught.value is error
     assert error.__context__ is None
     assert {frame.filename for frame in traceback.extract_tb(error.__traceback__)} == {__file__}
-    assert ends_of(tracker) == [("parse", "failed", None, text)]
-    assert (execution.status, execution.error) == ("failed", text)
+    assert ends_of(tracker) == [("parse", status, None, text)]
+    assert (execution.status, execution.error) == (status, text)
 
 
 def test_an_exception_wins_over_a_status_and_an_error_that_were_set_but_the_result_stays() -> None:
@@ -148,7 +155,8 @@ def test_nothing_that_is_given_or_set_makes_the_block_raise() -> None:
     with tracker.track(Hostile(), Hostile()) as execution:
         execution.result = execution.status = execution.error = Hostile()
     assert list(tracker.routine_executions) == ["<Hostile>"]
-    assert only_record(tracker)["status"] is execution.status
+    assert only_record(tracker)["status"] == "<Hostile>"
+    assert only_record(tracker)["result"] is execution.result
     tracker.serialize()
 
 
@@ -185,6 +193,23 @@ def test_a_recursion_without_end_ends_what_it_started(live: bool) -> None:
     running = [record for record in records if record["status"] == "running"]
     assert len(running) <= (2 if live else 0)  # a start that is folded at once may be recorded and still raise
     assert all(record["error"].startswith("RecursionError") for record in records if record not in running)
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "cancelled"), (RecursionError(), "failed")])
+def test_what_comes_between_the_start_and_the_block_ends_the_execution(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, status: str
+) -> None:
+    def interrupt(_: object) -> None:
+        raise error
+
+    tracker = ExecutionTracker()
+    monkeypatch.setattr(Block, "enter", interrupt)
+    with pytest.raises(type(error)), tracker.track("a"):
+        pytest.fail("the block must not run")
+    monkeypatch.undo()
+    tracker.record_routine_start("after")
+    assert [record["status"] for record in all_records(tracker)] == [status, "running"]
+    assert "parent_id" not in tracker.routine_executions["after"][0]
 
 
 def test_a_subclass_sees_the_calls() -> None:
@@ -401,6 +426,7 @@ def bound_functions() -> list[Callable[..., Any]]:
     st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e", "rest"]), st.integers(), max_size=4),
 )
 @example(bound_functions()[4], [1], {"b": 2})
+@example(bound_functions()[5], [1], {"c": 4, "d": 5})
 def test_params_are_the_arguments_under_the_names_that_python_binds_them_to(
     func: Callable[..., Any], args: list[int], kwargs: dict[str, int]
 ) -> None:
@@ -443,8 +469,11 @@ def test_a_signature_that_cannot_be_had_costs_only_the_names(error: Exception | 
     assert only_record(tracker)["params"] == {"args": (1,)}
 
 
-@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_what_a_function_raises_goes_on_with_one_more_frame(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError("bad"), "failed"), (KeyboardInterrupt(), "cancelled"), (asyncio.CancelledError(), "cancelled")],
+)
+def test_what_a_function_raises_goes_on_with_one_more_frame(error: BaseException, status: str) -> None:
     tracker = ExecutionTracker()
 
     @tracker.tracked()
@@ -455,7 +484,7 @@ def test_what_a_function_raises_goes_on_with_one_more_frame(error: BaseException
         fail()
     assert caught.value is error
     assert len(traceback.extract_tb(error.__traceback__)) == 3
-    assert only_record(tracker)["status"] == "failed"
+    assert only_record(tracker)["status"] == status
 
 
 def test_payloads_of_tracked_functions_are_captured() -> None:
@@ -548,7 +577,7 @@ def test_a_tracked_generator_answers_every_call_as_the_bare_one(steps: list[tupl
     bare, wrapped = answering(), tracker.tracked()(answering)()
     assert played(wrapped, steps) == played(bare, steps)
     wrapped.close()
-    assert all(record["status"] in ("completed", "failed") for record in all_records(tracker))
+    assert all(record["status"] in ("completed", "failed", "cancelled") for record in all_records(tracker))
 
 
 @given(script())
@@ -559,7 +588,7 @@ def test_a_tracked_async_generator_answers_every_call_as_the_bare_one(steps: lis
         assert await played_async(wrapped, steps) == await played_async(bare, steps)
         await wrapped.aclose()
         await bare.aclose()
-        assert all(record["status"] in ("completed", "failed") for record in all_records(tracker))
+        assert all(record["status"] in ("completed", "failed", "cancelled") for record in all_records(tracker))
 
     asyncio.run(both())
 
@@ -589,7 +618,8 @@ def test_a_generator_that_will_not_be_closed_fails_with_what_python_says() -> No
         ([], []),
         ([("close", None)], []),
         ([("send", None)], [("running", None)]),
-        ([("send", None), ("close", None)], [("failed", "GeneratorExit")]),
+        ([("send", None), ("close", None)], [("cancelled", "GeneratorExit")]),
+        ([("send", None), ("throw", asyncio.CancelledError)], [("cancelled", "CancelledError")]),
         ([("send", None), ("send", "return")], [("completed", None)]),
         ([("send", None), ("send", "raise")], [("failed", "LookupError: asked for")]),
         ([("send", None), ("throw", KeyError)], [("failed", "RuntimeError: instead")]),
@@ -695,6 +725,647 @@ def test_an_async_generator_that_fails_leaves_no_cycle_behind() -> None:
         assert errors == []
     finally:
         gc.enable()
+
+
+# --- what runs inside what ---
+
+
+def parents_in(tracker: ExecutionTracker) -> dict[Any, Any]:
+    """Return for each routine those inside which it ran, in the order of the starts; None for no parent."""
+    records = all_records(tracker)
+    routine_ids = {record["execution_id"]: record["routine_id"] for record in records}
+    found: dict[Any, Any] = {}
+    for record in records:
+        found.setdefault(record["routine_id"], []).append(routine_ids.get(record.get("parent_id")))
+    return {routine_id: parents[0] if len(parents) == 1 else parents for routine_id, parents in found.items()}
+
+
+def emitters_in(tracker: ExecutionTracker) -> dict[Any, Any]:
+    """Return for each event name the id of the execution that emitted it, None if that is not known."""
+    return {event["event_name"]: event.get("execution_id") for event in tracker.event_flow}
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_what_starts_in_a_block_has_it_as_its_parent(live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    with tracker.track("outer"):
+        with tracker.track("inner"):
+            tracker.record_routine_start("bare")
+        tracker.record_routine_start("second")
+        tracker.record_routine_start("in bare")  # a bare start around it makes no parent
+        tracker.record_routine_end("in bare")
+    tracker.record_routine_start("after")
+    assert parents_in(tracker) == {
+        "outer": None,
+        "inner": "outer",
+        "bare": "inner",
+        "second": "outer",
+        "in bare": "outer",
+        "after": None,
+    }
+
+
+def test_a_parent_that_is_given_wins_over_the_block_around_the_call() -> None:
+    tracker = ExecutionTracker()
+    given = tracker.record_routine_start("given")
+    with tracker.track("block"):
+        tracker.record_routine_start("a", parent_id=given)
+    assert parents_in(tracker)["a"] == "given"
+
+
+def test_a_function_of_each_kind_is_the_parent_of_what_it_calls() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def leaf() -> None: ...
+
+    @tracker.tracked()
+    def function() -> None:
+        leaf()
+
+    @tracker.tracked()
+    def generator() -> Iterator[int]:
+        function()
+        yield 1
+        leaf()
+
+    @tracker.tracked()
+    async def async_generator() -> AsyncGenerator[int, None]:
+        for number in generator():
+            await asyncio.sleep(0)
+            yield number
+
+    @tracker.tracked()
+    async def coroutine() -> None:
+        async for _ in async_generator():
+            await asyncio.sleep(0)
+
+    asyncio.run(coroutine())
+    assert parents_in(tracker) == {
+        "coroutine": None,
+        "async_generator": "coroutine",
+        "generator": "async_generator",
+        "function": "generator",
+        "leaf": ["function", "generator"],
+    }
+
+
+def test_a_block_reaches_into_tasks_and_threads_that_are_made_in_it_and_into_no_others() -> None:
+    tracker = ExecutionTracker()
+
+    async def start(name: str) -> None:
+        await asyncio.sleep(0)
+        tracker.record_routine_start(name)
+        with tracker.track(f"block of {name}"):
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        before = asyncio.create_task(start("before"))
+        async with tracker.track("block"):
+            inside = [asyncio.create_task(start(f"task {number}")) for number in range(3)]
+            await asyncio.gather(before, *inside)
+            await asyncio.to_thread(tracker.record_routine_start, "thread of asyncio")
+            thread = threading.Thread(target=tracker.record_routine_start, args=("plain thread",))
+            thread.start()
+            thread.join()
+        await start("after")
+
+    asyncio.run(run())
+    inside = ["task 0", "task 1", "task 2", "thread of asyncio"]
+    found = {name: parent for name, parent in parents_in(tracker).items() if not name.startswith("block")}
+    assert found == dict.fromkeys(inside, "block") | dict.fromkeys(["before", "after", "plain thread"])
+
+
+def test_a_task_that_was_made_in_a_block_stays_inside_when_the_block_is_left() -> None:
+    tracker = ExecutionTracker()
+
+    async def go_on(left: asyncio.Event) -> None:
+        await left.wait()
+        tracker.record_routine_start("first")
+        with tracker.track("own block"):
+            tracker.record_routine_start("in own block")
+        tracker.record_routine_start("second")
+
+    async def run() -> None:
+        left = asyncio.Event()
+        with tracker.track("outer"):
+            with tracker.track("block"):
+                task = asyncio.create_task(go_on(left))
+            tracker.record_routine_start("maker")
+        left.set()
+        await task
+
+    asyncio.run(run())
+    assert parents_in(tracker) == {
+        "outer": None,
+        "block": "outer",
+        "maker": "outer",
+        "first": "block",
+        "own block": "block",
+        "in own block": "own block",
+        "second": "block",
+    }
+
+
+def test_tasks_that_start_the_next_one_in_a_block_for_ever_keep_no_chain_of_blocks() -> None:
+    trackers = [ExecutionTracker()]
+    alive: list[int] = []
+    gc.collect()
+    before = sum(type(thing) is Block for thing in gc.get_objects())
+
+    async def tick(number: int, done: asyncio.Event) -> None:
+        with contextlib.ExitStack() as blocks:
+            for tracker in trackers:
+                blocks.enter_context(tracker.track("tick"))
+            if number:
+                asyncio.get_running_loop().create_task(tick(number - 1, done))
+                return
+            gc.collect()
+            alive.append(sum(type(thing) is Block for thing in gc.get_objects()))
+            done.set()
+
+    async def run() -> None:
+        done = asyncio.Event()
+        tick_ = asyncio.create_task(tick(50, done))
+        await done.wait()
+        await tick_
+
+    asyncio.run(run())
+    assert alive[0] - before <= 4
+    assert parents_in(trackers[0])["tick"] == [None] + ["tick"] * 50
+
+
+def test_a_block_leaves_nothing_behind_for_the_garbage_collector() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def generator() -> Iterator[int]:
+        with tracker.track("block"):
+            yield 1
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(thing) is Block for thing in gc.get_objects()), len(gc.get_objects())
+        for _ in range(100):
+            list(generator())
+        assert sum(type(thing) is Block for thing in gc.get_objects()) == before[0]
+        assert len(gc.get_objects()) < before[1] + 50
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("leaver", ["task", "thread"])
+def test_a_block_that_is_left_elsewhere_ends_and_nobody_stays_inside(leaver: str) -> None:
+    tracker = ExecutionTracker()
+
+    async def run() -> None:
+        block = tracker.track("block")
+        block.__enter__()
+
+        def leave() -> None:
+            block.__exit__(None, None, None)
+            tracker.record_routine_start("leaver")
+
+        async def task() -> None:
+            leave()
+
+        if leaver == "task":
+            await asyncio.create_task(task())
+        else:
+            thread = threading.Thread(target=leave)
+            thread.start()
+            thread.join()
+        tracker.record_routine_start("a")
+        tracker.record_event("block", "late")
+        with tracker.track("b"):
+            tracker.record_routine_start("in b")
+        tracker.record_routine_start("c")
+
+    asyncio.run(run())
+    found = parents_in(tracker)
+    assert [found[name] for name in ("leaver", "a", "b", "in b", "c")] == [None, None, None, "b", None]
+    assert tracker.routine_executions["block"][0]["status"] == "completed"
+    assert emitters_in(tracker) == {"late": None}
+
+
+def test_a_block_that_is_entered_elsewhere_is_around_nothing_here() -> None:
+    tracker = ExecutionTracker()
+    block = tracker.track("block")
+    thread = threading.Thread(target=block.__enter__)
+    thread.start()
+    thread.join()
+    tracker.record_routine_start("before")
+    block.__exit__(None, None, None)
+    tracker.record_routine_start("after")
+    assert parents_in(tracker) == {"block": None, "before": None, "after": None}
+    assert tracker.routine_executions["block"][0]["status"] == "completed"
+
+
+def test_blocks_that_are_left_in_another_order_than_they_were_entered_leave_nobody_inside() -> None:
+    tracker = ExecutionTracker()
+    first, second, third = (tracker.track(name) for name in ("first", "second", "third"))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    tracker.record_routine_start("in second")
+    third.__enter__()
+    second.__exit__(None, None, None)
+    tracker.record_routine_start("in third")
+    third.__exit__(None, None, None)
+    tracker.record_routine_start("after")
+    found = parents_in(tracker)
+    assert (found["in second"], found["in third"], found["after"]) == ("second", "third", None)
+
+
+def test_blocks_of_two_trackers_do_not_meet() -> None:
+    one, two = ExecutionTracker(), ExecutionTracker()
+    with one.track("one"), two.track("two"), one.track("one again"):
+        two.record_routine_start("in two")
+        two.record_event("two", "from two")
+        one.record_event("one again", "from one")
+    assert parents_in(one) == {"one": None, "one again": "one"}
+    assert parents_in(two) == {"two": None, "in two": "two"}
+    assert (emitters_in(one), emitters_in(two)) == ({"from one": 2}, {"from two": 1})
+
+
+def test_an_event_comes_from_the_block_around_it_if_it_is_of_the_source() -> None:
+    tracker = ExecutionTracker()
+    with tracker.track("a") as outer:
+        with tracker.track("a") as inner:
+            tracker.record_event("a", "innermost")
+            with tracker.track("b") as other:
+                tracker.record_event("a", "latest of its own")
+                tracker.record_event("b", "b")
+                tracker.record_event("c", "c")
+                tracker.record_event("a", "given", execution_id=outer.execution_id)
+        tracker.record_event("a", "outer")
+    assert emitters_in(tracker) == {
+        "innermost": inner.execution_id,
+        "latest of its own": inner.execution_id,
+        "b": other.execution_id,
+        "c": None,
+        "given": outer.execution_id,
+        "outer": outer.execution_id,
+    }
+
+
+def test_events_of_tasks_in_blocks_come_from_the_block_of_their_own_task() -> None:
+    tracker = ExecutionTracker()
+    expected: dict[int, int | None] = {}
+
+    async def fetch(number: int) -> None:
+        async with tracker.track("fetch", number) as execution:
+            for _ in range(number % 3):
+                await asyncio.sleep(0)
+            expected[tracker.record_event("fetch", "fetched", "parse", number)] = execution.execution_id
+
+    async def run() -> None:
+        await asyncio.gather(*map(fetch, range(12)))
+
+    asyncio.run(run())
+    assert {event["event_id"]: event["execution_id"] for event in tracker.event_flow} == expected
+    assert len({*expected.values()}) == 12
+
+
+def test_causes_are_kept_by_track() -> None:
+    tracker = ExecutionTracker()
+    events = [tracker.record_event("a", "e") for _ in range(3)]
+    for caused_by in (events[1], [events[2], events[0]], None):
+        with tracker.track("b", caused_by=caused_by):
+            pass
+    assert [record.get("caused_by") for record in tracker.routine_executions["b"]] == [[2], [3, 1], None]
+
+
+def test_a_copy_made_in_a_block_has_the_execution_open_and_is_not_inside() -> None:
+    tracker = ExecutionTracker()
+    with tracker.track("block") as execution:
+        other = copy.copy(tracker)
+        other.record_routine_start("a")
+    assert parents_in(other) == {"block": None, "a": None}
+    other.record_routine_end("block", "ended here", execution_id=execution.execution_id)
+    assert [t.routine_executions["block"][0]["status"] for t in (tracker, other)] == ["completed", "ended here"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_block_whose_execution_is_gone_ends_nothing(live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+    with tracker.track("a"):
+        tracker.routine_executions = {}
+        tracker.record_routine_start("a")
+    assert only_record(tracker)["status"] == "running"
+    assert tracker.get_performance_metrics()["unmatched_ends"] == 1
+
+
+# --- async with, and what is no block ---
+
+
+def test_async_with_records_as_with_does() -> None:
+    tracker = ExecutionTracker()
+
+    async def run() -> None:
+        async with tracker.track("a", {"n": 1}) as execution:
+            execution.result = 3
+            await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="no"):
+            async with tracker.track("b"):
+                raise ValueError("no")
+        with pytest.raises(TrackerError, match="entered before"):
+            await execution.__aenter__()
+        task = asyncio.create_task(wait_for_ever())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def wait_for_ever() -> None:
+        async with tracker.track("c"):
+            await asyncio.Event().wait()
+
+    asyncio.run(run())
+    assert ends_of(tracker) == [
+        ("a", "completed", 3, None),
+        ("b", "failed", None, "ValueError: no"),
+        ("c", "cancelled", None, "CancelledError"),
+    ]
+
+
+def test_a_task_that_trio_cancels_is_cancelled() -> None:
+    tracker = ExecutionTracker()
+
+    async def run() -> None:
+        with trio.move_on_after(0.01):
+            async with tracker.track("a"):
+                await trio.sleep_forever()
+
+    trio.run(run)
+    assert only_record(tracker)["status"] == "cancelled"
+
+
+def test_a_block_as_a_decorator_says_what_to_write() -> None:
+    tracker = ExecutionTracker()
+    with pytest.raises(TypeError, match=r"decorate with @tracker\.tracked\("):
+
+        @tracker.track("a")
+        def function() -> None: ...
+
+    assert all_records(tracker) == []
+
+
+# --- what runs inside generators ---
+
+
+def test_whoever_takes_a_step_of_a_generator_is_outside_between_two_steps() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def generator() -> Generator[str, str, None]:
+        tracker.record_routine_start("inside")
+        with tracker.track("block"):
+            name = yield "in a block"
+            tracker.record_routine_start(name)
+        yield "behind it"
+        tracker.record_routine_start("inside")
+
+    with tracker.track("caller"):
+        steps = generator()
+        next(steps)
+        tracker.record_routine_start("outside")
+        steps.send("in block")
+        tracker.record_routine_start("outside")
+        assert list(steps) == []
+        tracker.record_routine_start("outside")
+    assert parents_in(tracker) == {
+        "caller": None,
+        "generator": "caller",
+        "inside": ["generator", "generator"],
+        "block": "generator",
+        "in block": "block",
+        "outside": ["caller"] * 3,
+    }
+
+
+def test_whoever_takes_a_step_of_an_async_generator_is_outside_between_two_steps() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    async def generator() -> AsyncGenerator[str, str]:
+        async with tracker.track("block"):
+            name = yield "in a block"
+            await asyncio.sleep(0)
+            tracker.record_routine_start(name)
+        yield "behind it"
+        tracker.record_routine_start("inside")
+
+    async def run() -> None:
+        async with tracker.track("caller"):
+            steps = generator()
+            await steps.asend(None)  # type: ignore[arg-type]
+            tracker.record_routine_start("outside")
+            await steps.asend("in block")
+            tracker.record_routine_start("outside")
+            assert [step async for step in steps] == []
+            tracker.record_routine_start("outside")
+        tracker.record_routine_start("at the end")
+
+    asyncio.run(run())
+    assert parents_in(tracker) == {
+        "caller": None,
+        "generator": "caller",
+        "block": "generator",
+        "in block": "block",
+        "inside": "generator",
+        "outside": ["caller"] * 3,
+        "at the end": None,
+    }
+
+
+def test_generators_that_are_thrown_into_closed_or_forgotten_leave_their_caller_outside() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def generator() -> Iterator[int]:
+        with tracker.track("block"):
+            try:
+                yield 1
+            except ValueError:
+                tracker.record_routine_start("handler")
+                yield 2
+            finally:
+                tracker.record_routine_start("cleaner")
+
+    thrown_into, closed, forgotten = generator(), generator(), generator()
+    for each in (thrown_into, closed, forgotten):
+        next(each)
+    thrown_into.throw(ValueError)  # type: ignore[attr-defined]
+    tracker.record_routine_start("outside")
+    thrown_into.close()  # type: ignore[attr-defined]
+    closed.close()  # type: ignore[attr-defined]
+    tracker.record_routine_start("outside")
+    with tracker.track("around"):
+        del forgotten, each, thrown_into, closed
+        gc.collect()
+        tracker.record_routine_start("in around")
+    tracker.record_routine_start("outside")
+    found = parents_in(tracker)
+    assert (found["outside"], found["in around"], found["around"]) == ([None] * 3, "around", None)
+    assert (found["handler"], found["cleaner"]) == ("block", ["block"] * 3)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_interleaved_generators_are_each_inside_of_themselves_only(count: int) -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def numbers(generator: int) -> Iterator[int]:
+        for step in range(4):
+            with tracker.track("block", {"generator": generator}):
+                yield step
+                tracker.record_routine_start("in block", {"generator": generator})
+
+    running = [numbers(generator) for generator in range(count)]
+    for step in range(5):
+        for each in running[step % count :] + running[: step % count]:
+            assert next(each, None) in (step, None)
+            tracker.record_routine_start("outside")
+    records = {record["execution_id"]: record for record in all_records(tracker)}
+    for routine_id, parent in (("block", "numbers"), ("in block", "block")):
+        for record in tracker.routine_executions[routine_id]:
+            of_parent = records[record["parent_id"]]
+            assert (of_parent["routine_id"], of_parent["params"]) == (parent, record["params"])
+    assert all("parent_id" not in record for record in tracker.routine_executions["outside"])
+
+
+def test_a_generator_goes_on_inside_of_itself_wherever_its_steps_are_taken() -> None:
+    tracker = ExecutionTracker()
+
+    @tracker.tracked()
+    def generator() -> Iterator[int]:
+        for number in range(4):
+            tracker.record_routine_start("inside")
+            with tracker.track("block"):
+                yield number
+
+    async def step(steps: Iterator[int], name: str) -> None:
+        with tracker.track(name):
+            next(steps)
+            tracker.record_routine_start(f"in {name}")
+        tracker.record_routine_start("outside")
+
+    async def run() -> None:
+        steps = generator()
+        await step(steps, "here")
+        await asyncio.create_task(step(steps, "task"))
+        with tracker.track("other"):
+            next(steps)
+            task = asyncio.create_task(step(steps, "inner task"))
+        await task
+        thread = threading.Thread(target=next, args=(steps, None))
+        thread.start()
+        thread.join()
+        tracker.record_routine_start("outside")
+
+    asyncio.run(run())
+    found = parents_in(tracker)
+    assert found["generator"] == "here"
+    assert (found["inside"], found["block"]) == (["generator"] * 4, ["generator"] * 4)
+    assert {name: found[f"in {name}"] for name in ("here", "task", "inner task")} == {
+        "here": "here",
+        "task": "task",
+        "inner task": "inner task",
+    }
+    assert found["outside"] == [None, None, "other", None]
+
+
+def test_a_task_that_is_made_in_a_generator_and_takes_its_steps_closes_no_circle() -> None:
+    tracker = ExecutionTracker()
+    tasks: list[asyncio.Task[None]] = []
+
+    @tracker.tracked()
+    async def generator() -> AsyncGenerator[int, None]:
+        for number in range(6):
+            with tracker.track("block"):
+                tasks.append(asyncio.create_task(take()))
+                yield number
+
+    async def take() -> None:
+        with tracker.track("taker"):
+            await anext(steps, None)
+            tracker.record_routine_start("after a step")
+
+    async def run() -> None:
+        await anext(steps)
+        while tasks:
+            await tasks.pop()
+
+    steps = generator()
+    asyncio.run(asyncio.wait_for(run(), 60))
+    found = parents_in(tracker)
+    assert found["after a step"] == ["taker"] * 6
+    assert {*found["block"]} == {"generator"}
+
+
+class Players:
+    """Generators that step each other, open and leave blocks and start executions, in any order."""
+
+    def __init__(self, choices: random.Random) -> None:
+        self.tracker = ExecutionTracker()
+        self.choices = choices
+        self.parents: dict[str, str | None] = {}  # as they should be
+        self.resting: list[tuple[str, Generator[None, None, None]]] = []
+        self.left = 60  # actions
+
+    def named(self, kind: str, parent: str | None) -> str:
+        name = f"{kind} {len(self.parents)}"
+        self.parents[name] = parent
+        return name
+
+    def play(self, own: str | None) -> Generator[None, None, None]:
+        """Act inside of an execution, or of none; yield now and then."""
+        names = [own]
+        with contextlib.ExitStack() as outside:
+            blocks: list[contextlib.ExitStack] = []
+            while self.left:
+                self.left -= 1
+                action = self.choices.choice(["start", "block", "leave", "generator", "step", "step", "yield", "end"])
+                if action == "start":
+                    self.tracker.record_routine_start(self.named("start", names[-1]))
+                elif action == "block":
+                    name = self.named("block", names[-1])
+                    blocks.append(outside.enter_context(contextlib.ExitStack()))
+                    blocks[-1].enter_context(self.tracker.track(name))
+                    names.append(name)
+                elif action == "leave" and blocks:
+                    blocks.pop().close()
+                    names.pop()
+                elif action == "generator":
+                    name = self.named("generator", None)
+                    self.resting.append((name, self.tracker.tracked(name)(self.play)(name)))
+                elif action == "step" and self.resting:
+                    name, generator = self.resting.pop(self.choices.randrange(len(self.resting)))
+                    if inspect.getgeneratorstate(generator) == inspect.GEN_CREATED:
+                        self.parents[name] = names[-1]
+                    if next(generator, "done") is None:
+                        self.resting.append((name, generator))
+                elif action == "yield" and own is not None:
+                    yield
+                elif action == "end" and own is not None:
+                    return
+
+
+@given(st.randoms(use_true_random=False))
+def test_whatever_steps_whatever_each_runs_inside_of_its_own_blocks(choices: random.Random) -> None:
+    players = Players(choices)
+    assert list(players.play(None)) == []
+    while players.resting:
+        players.resting.pop()[1].close()
+    players.tracker.record_routine_start(players.named("start", None))
+    found = parents_in(players.tracker)
+    assert found == {name: parent for name, parent in players.parents.items() if name in found}
+    assert all(
+        record["status"] != "running" for record in all_records(players.tracker) if "start" not in record["routine_id"]
+    )
 
 
 # --- many at once ---
@@ -867,10 +1538,13 @@ def test_tasks_that_run_at_once_or_are_cancelled_each_end_their_own_start() -> N
         if number % 4 == 0:
             assert end == ("failed", None, f"ValueError: {number}")
         elif number % 3 == 0:
-            assert end == ("failed", None, "CancelledError")
+            assert end == ("cancelled", None, "CancelledError")
         else:
             assert end == ("completed", number, None)
-    assert {record["status"] for record in tracker.routine_executions["steps"]} == {"completed", "failed"}
+    assert {record["status"] for record in tracker.routine_executions["steps"]} == {"completed", "cancelled"}
+    numbers = {record["execution_id"]: record["params"] for record in tracker.routine_executions["fetch"]}
+    for record in tracker.routine_executions["steps"]:
+        assert numbers[record["parent_id"]] == record["params"]
 
 
 def test_a_tracker_is_freed_with_its_last_reference_though_blocks_and_functions_used_it() -> None:

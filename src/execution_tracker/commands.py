@@ -11,7 +11,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from execution_tracker import ExecutionTracker, __version__, analysis, metrics
+from execution_tracker import ExecutionTracker, __version__, _metrics, _timeline, analysis
+from execution_tracker._records import execution_record, rows_in
+from execution_tracker._run import STATUS
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.payloads import json_safe
 from execution_tracker.report import _summary as summary
@@ -71,19 +74,20 @@ def report(run: str, as_json: bool) -> None:
 
 
 def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
-    run = tracker._snapshot()
-    timeline = analysis.timeline_of(run)
+    run = tracker._run()
+    timeline = built_at_once(lambda: _timeline.timeline_of(run))
     failed = [
-        {key: record.get(key) for key in ("routine_id", "start_time", "end_time", "execution_time", "error")}
-        for records in run.executions.values()
-        for record in records
-        if summary.is_failed(record)
+        execution_record(routine_id, row, run.clock)
+        for routine_id, routine in run.routines.items()
+        for row in rows_in(routine.rows)
+        if summary.is_failed(row[STATUS])
     ]
+    told = "routine_id", "start_time", "end_time", "execution_time", "error"
     return {
-        "metrics": metrics.run_metrics(tracker.flow_id, run),
+        "metrics": _metrics.metrics_of(tracker.flow_id, run),
         "critical_path": list(map(json_safe, analysis.critical_path_in(timeline))),
         "event_edges": list(map(json_safe, analysis.event_edges_in(timeline))),
-        "failures": list(map(json_safe, failed)),
+        "failures": [json_safe({key: record.get(key) for key in told}) for record in failed],
     }
 
 

@@ -10,26 +10,26 @@ import re
 import secrets
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
+from execution_tracker._metrics import named
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError, expect
 from execution_tracker.payloads import json_safe
 from execution_tracker.persistence import (
-    TYPE_NAME,
     CheckedRun,
+    Fields,
     checked_run,
-    names_of,
-    safe_chunks,
+    event_chunks,
+    execution_chunks,
     safe_metrics,
 )
 
 if TYPE_CHECKING:
-    from execution_tracker.folding import Snapshot
-    from execution_tracker.pairing import Record
+    from execution_tracker._run import Run
 
 try:
     import fcntl
@@ -41,31 +41,37 @@ _SMALL_RUN = 50_000_000  # bytes; up to here a file may unpack to whatever it li
 _encode = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 
-def run_text(flow_id: Any, run: Snapshot, performance_metrics: Any) -> Iterator[str]:
+def run_text(fields: Fields, run: Run) -> Iterator[str]:
     """Yield what ``json.dumps`` writes for ``run_data``, in pieces, so that neither ever exists as a whole."""
-    names = names_of(run)
-    yield f'{{"_type": "{TYPE_NAME}", "flow_id": {_encode(json_safe(flow_id))}, "routine_executions": {{'
+    names = named(run.routines)
+    yield f'{{"_type": {_encode(fields.type_name)}, "flow_id": {_encode(json_safe(fields.flow_id))}'
+    yield ', "routine_executions": {'
     separator = ""
-    for name, records in zip(names.values(), run.executions.values()):  # noqa: B905 - dropped routines follow
+    for routine_id, name in names.items():
         yield f"{separator}{_encode(name)}: ["
-        yield from _list_text(records)
+        yield from _list_text(execution_chunks(run, routine_id))
         yield "]"
         separator = ", "
     yield '}, "event_flow": ['
-    yield from _list_text(run.events)
-    yield f'], "performance_metrics": {_encode(safe_metrics(run, performance_metrics, names))}}}'
+    yield from _list_text(event_chunks(run))
+    yield f'], "performance_metrics": {_encode(safe_metrics(run, fields.performance_metrics, names))}'
+    yield "".join(f", {_encode(name)}: {_encode(value)}" for name, value in fields.added.items()) + "}"
 
 
-def _list_text(records: list[Record]) -> Iterator[str]:
+def _list_text(chunks: Iterator[list[Any]]) -> Iterator[str]:
     separator = ""
-    for chunk in safe_chunks(records):
+    for chunk in chunks:
         yield separator
         yield _encode(chunk)[1:-1]
         separator = ", "
 
 
-def read_run(path: str | bytes | os.PathLike[Any]) -> CheckedRun:
+def read_run(path: str | bytes | os.PathLike[Any], added: Collection[str] = ()) -> CheckedRun:
     """Return the run in a file.
+
+    Args:
+        path: The file.
+        added: The names of fields that a subclass of the tracker added.
 
     Raises:
         InvalidRunError: There is no run in it; the message names the file and the place.
@@ -73,28 +79,33 @@ def read_run(path: str | bytes | os.PathLike[Any]) -> CheckedRun:
     """
     with open(os.fspath(path), "rb") as file:
         content = file.read()
-    return run_in(content, os.fsdecode(path))
+    return run_in(content, os.fsdecode(path), added)
 
 
-def run_in(content: bytes, name: str) -> CheckedRun:
+def run_in(content: bytes, name: str, added: Collection[str] = ()) -> CheckedRun:
     """Return the run in the content of a file, compressed or not.
+
+    Args:
+        content: The content.
+        name: The name of the file, for messages.
+        added: The names of fields that a subclass of the tracker added.
 
     Raises:
         InvalidRunError: There is no run in it; the message begins with the name of the file.
     """
     try:
-        return built_at_once(lambda: _run_in(content))
+        return built_at_once(lambda: _run_in(content, added))
     except InvalidRunError as error:
         raise InvalidRunError(f"{name}: {error}") from error.__cause__
 
 
-def _run_in(content: bytes) -> CheckedRun:
+def _run_in(content: bytes, added: Collection[str]) -> CheckedRun:
     data = _parsed(content)
     expect(data, dict, "the run")
     for field in ("routine_executions", "event_flow"):
         if field not in data:
             raise InvalidRunError(f"the run: no field {field!r}")
-    return checked_run(data)
+    return checked_run(data, added=added)
 
 
 def _parsed(content: bytes) -> Any:

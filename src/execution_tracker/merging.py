@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
+from execution_tracker._copying import copied_run, greatest_ids, moved, with_small_ids
+from execution_tracker._retention import Span, wider
+from execution_tracker._run import AT_NS, EVENT_WIDTH, START_NS, WIDTH, Routine, Run
 from execution_tracker.collector import built_at_once
 from execution_tracker.descriptions import type_name
-from execution_tracker.folding import Snapshot
-from execution_tracker.pairing import Record
-from execution_tracker.retention import Dropped, DroppedRoutine
-from execution_tracker.timestamps import instant_reader
+from execution_tracker.timestamps import ClockFace, Offsets
 from execution_tracker.tracker import ExecutionTracker
 
 _UNREADABLE_NS = -(10**30)
@@ -44,53 +44,56 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
     >>> merge(workers, "nightly").get_routine_performance("parse")["completed"]
     2
     """
-    runs: list[Snapshot] = []
+    runs: list[Run] = []
     for index, tracker in enumerate(trackers):
         if not isinstance(tracker, ExecutionTracker):
             raise TypeError(
                 f"trackers[{index}]: expected an ExecutionTracker, found a {type_name(tracker)}; "
                 "load files with ExecutionTracker.load"
             )
-        runs.append(tracker._snapshot())
-    # Not together with the loop above, which may wait for trackers that are still on their way.
-    return built_at_once(lambda: _merged(runs, flow_id))
-
-
-def _merged(runs: list[Snapshot], flow_id: str) -> ExecutionTracker:
-    executions: dict[Any, list[Record]] = {}
-    events: list[Record] = []
-    dropped = Dropped()
-    for run in runs:
-        for routine_id, records in run.executions.items():
-            executions.setdefault(routine_id, []).extend(map(dict.copy, records))
-        events += map(dict.copy, run.events)
-        for routine_id, known in run.dropped.routines.items():
-            dropped.routines[routine_id] = _sum(dropped.routines.get(routine_id), known)
-        dropped.events += run.dropped.events
-        dropped.widen((run.dropped.first_start_ns, run.dropped.last_end_ns))
-    read = instant_reader()
-
-    def instant_of(record: Record) -> int:
-        # The texts themselves would not do to sort by, since they may come from several zones.
-        instant_ns = read(record.get("start_time", record.get("timestamp")))
-        return _UNREADABLE_NS if instant_ns is None else instant_ns
-
-    for records in (*executions.values(), events):
-        records.sort(key=instant_of)
+        runs.append(tracker._run())
     merged = ExecutionTracker(flow_id)
-    merged._replace(executions, events, dropped, sum(run.unmatched_ends for run in runs))
+    # Not together with the loop above, which may wait for trackers that are still on their way.
+    merged._take(built_at_once(lambda: with_small_ids(_merged(runs))))
     return merged
 
 
-def _sum(known: DroppedRoutine | None, other: DroppedRoutine) -> DroppedRoutine:
-    """Return what is known of the dropped executions of one routine in two trackers."""
-    if known is None:
-        return other
-    extremes = [routine for routine in (known, other) if routine["ended"]]
-    return {
-        "status_counts": dict(Counter(known["status_counts"]) + Counter(other["status_counts"])),
-        "ended": known["ended"] + other["ended"],
-        "total_ns": known["total_ns"] + other["total_ns"],
-        "min_ns": min((routine["min_ns"] for routine in extremes), default=0),
-        "max_ns": max((routine["max_ns"] for routine in extremes), default=0),
+def _merged(runs: list[Run]) -> Run:
+    routines: dict[Any, Routine] = {}
+    events: list[Any] = []
+    nested_ns: dict[int, int] = {}
+    offsets = Offsets(), Offsets()
+    span_ns: Span = (None, None)
+    greatest = (0, 0)
+    for run in runs:
+        part = moved(copied_run(run), *greatest)
+        for routine_id, (rows, dropped, _) in part.routines.items():
+            before = routines.get(routine_id, Routine([]))
+            totals = before.dropped + dropped if before.dropped and dropped else before.dropped or dropped
+            routines[routine_id] = Routine(before.rows + rows, totals)
+        events += part.events
+        nested_ns |= part.nested_ns
+        for known, more, before_it in zip(offsets, part.offsets, greatest, strict=True):
+            known.extend(more, before_it + 1)
+        span_ns = wider(span_ns, part.dropped_span_ns)
+        greatest = greatest_ids(part, greatest)
+    ordered = {
+        routine_id: Routine(_in_order(routine.rows, START_NS, WIDTH), routine.dropped)
+        for routine_id, routine in routines.items()
     }
+    events = _in_order(events, AT_NS, EVENT_WIDTH)
+    dropped_events, unmatched_ends = (
+        (sum(numbers) for numbers in zip(*map(_counts, runs), strict=True)) if runs else (0, 0)
+    )
+    return Run(ordered, events, nested_ns, ClockFace(), offsets, dropped_events, span_ns, unmatched_ends)
+
+
+def _counts(run: Run) -> tuple[int, int]:
+    return run.dropped_events, run.unmatched_ends
+
+
+def _in_order(rows: list[Any], column: int, width: int) -> list[Any]:
+    """Return rows in the order of time, those without one first."""
+    times = [_UNREADABLE_NS if time_ns is None else time_ns for time_ns in rows[column::width]]
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return [*chain.from_iterable(rows[index * width : (index + 1) * width] for index in order)]

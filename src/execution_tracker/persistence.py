@@ -4,68 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execution_tracker._copying import with_small_ids
+from execution_tracker._lifetime import Lifetime, taken_out, with_lifetime
+from execution_tracker._metrics import named
+from execution_tracker._reading import Ids, nested_times, rows_of
+from execution_tracker._records import event_record, execution_record, rows_in
+from execution_tracker._run import EVENT_WIDTH, WIDTH, Routine, Run
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import InvalidRunError, expect, short
-from execution_tracker.payloads import as_key, json_safe, unused
-from execution_tracker.plain import are_all, are_plain_keys, plain_column, plain_shapes, set_column
-from execution_tracker.retention import Dropped, from_json, to_json
+from execution_tracker.payloads import json_safe
+from execution_tracker.plain import are_all, plain_column, plain_shapes, set_column
+from execution_tracker.timestamps import ClockFace
 
 if TYPE_CHECKING:
-    from execution_tracker.folding import Snapshot
-    from execution_tracker.pairing import Record
+    from collections.abc import Collection
+
+    from execution_tracker._run import Record
 
 TYPE_NAME = "ExecutionTracker"
-_FIELDS = {"flow_id": object, "routine_executions": dict, "event_flow": list, "performance_metrics": dict}
+FIELDS = {"flow_id": object, "routine_executions": dict, "event_flow": list, "performance_metrics": dict}
 
-# The key in a file's performance_metrics for what the records do not tell: dropped executions, unmatched ends.
-_LIFETIME = "lifetime"
-
-# Records that are copied and written at a time. So few that their copies are gone again before there are enough new
-# containers (700) for the garbage collector to look at them, and for their sake, now and then, at all of the program's.
+# Records that are made and written at a time. So few that they are gone again before there are enough new containers
+# (700) for the garbage collector to look at them, and for their sake, now and then, at all of the program's.
 _CHUNK = 200
 
 
 # --- the JSON form of a run ---
 
 
-def run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str, Any]:
+class Fields(NamedTuple):
+    """What a tracker has beside its run."""
+
+    flow_id: Any
+    performance_metrics: Any
+    type_name: str = TYPE_NAME
+    added: dict[str, Any] = {}  # noqa: RUF012 - JSON-safe values of fields that a subclass added; never changed
+
+
+def run_data(fields: Fields, run: Run) -> dict[str, Any]:
     """Return a run as JSON-safe data in the form of serilux."""
-    return built_at_once(lambda: _run_data(flow_id, run, performance_metrics))
+    return built_at_once(lambda: _run_data(fields, run))
 
 
-def _run_data(flow_id: Any, run: Snapshot, performance_metrics: Any) -> dict[str, Any]:
-    names = names_of(run)
+def _run_data(fields: Fields, run: Run) -> dict[str, Any]:
+    names = named(run.routines)
     return {
-        "_type": TYPE_NAME,
-        "flow_id": json_safe(flow_id),
+        "_type": fields.type_name,
+        "flow_id": json_safe(fields.flow_id),
         "routine_executions": {
-            name: [*chain.from_iterable(safe_chunks(records))]
-            for name, records in zip(names.values(), run.executions.values())  # noqa: B905 - dropped routines follow
+            name: [*chain.from_iterable(execution_chunks(run, routine_id))] for routine_id, name in names.items()
         },
-        "event_flow": [*chain.from_iterable(safe_chunks(run.events))],
-        "performance_metrics": safe_metrics(run, performance_metrics, names),
+        "event_flow": [*chain.from_iterable(event_chunks(run))],
+        "performance_metrics": safe_metrics(run, fields.performance_metrics, names),
+        **fields.added,
     }
 
 
-def names_of(run: Snapshot) -> dict[Any, str]:
-    """Return the text under which each routine id is written; two ids never get the same."""
-    ids = [*run.executions, *(routine_id for routine_id in run.dropped.routines if routine_id not in run.executions)]
-    if are_plain_keys(ids):
-        return dict(zip(ids, ids, strict=True))
-    taken: dict[str, None] = {}
-    for routine_id in ids:
-        taken[unused(as_key(json_safe(routine_id)), taken)] = None
-    return dict(zip(ids, taken, strict=True))
+def safe_metrics(run: Run, performance_metrics: Any, names: dict[Any, str]) -> dict[str, Any]:
+    """Return metrics JSON-safe, part by part so that nothing is cut, with what the records do not tell."""
+    safe = json_safe({}) if not isinstance(performance_metrics, dict) else _safe_parts(performance_metrics)
+    return with_lifetime(safe, run, names)
 
 
-def safe_metrics(run: Snapshot, performance_metrics: Any, names: dict[Any, str]) -> dict[str, Any]:
-    safe = json_safe(performance_metrics)
-    metrics = safe if isinstance(safe, dict) else {}
-    metrics.pop(_LIFETIME, None)  # a user's own would be taken for ours
-    lifetime = to_json(run.dropped, run.unmatched_ends, names)
-    return {**metrics, _LIFETIME: lifetime} if lifetime else metrics
+def _safe_parts(metrics: dict[Any, Any]) -> dict[str, Any]:
+    return {
+        name: _safe_part(metrics[key], key in ("routines", "bottlenecks", "status_counts"))
+        for key, name in named(dict.copy(metrics)).items()
+    }
+
+
+def _safe_part(value: Any, is_long: bool) -> Any:
+    if is_long and type(value) is dict:
+        return _safe_parts(value)
+    return [json_safe(row) for row in value] if is_long and type(value) is list else json_safe(value)
 
 
 # --- JSON-safe copies of many records at once ---
@@ -74,10 +87,19 @@ def safe_metrics(run: Snapshot, performance_metrics: Any, names: dict[Any, str])
 # column by column, by functions in C, in a third of the time that `json_safe` takes for one after another.
 
 
-def safe_chunks(records: list[Record]) -> Iterator[list[Any]]:
-    for first in range(0, len(records), _CHUNK):
-        # A record may be ended meanwhile; dict.copy looks at it in one moment.
-        yield _safe_records(list(map(dict.copy, records[first : first + _CHUNK])))
+def execution_chunks(run: Run, routine_id: Any) -> Iterator[list[Any]]:
+    """Yield the JSON-safe records of a routine, some at a time."""
+    rows = run.routines[routine_id].rows
+    for begin in range(0, len(rows), _CHUNK * WIDTH):
+        chunk = rows[begin : begin + _CHUNK * WIDTH]
+        yield _safe_records([execution_record(routine_id, row, run.clock) for row in rows_in(chunk)])
+
+
+def event_chunks(run: Run) -> Iterator[list[Any]]:
+    """Yield the JSON-safe records of the events, some at a time."""
+    for begin in range(0, len(run.events), _CHUNK * EVENT_WIDTH):
+        chunk = run.events[begin : begin + _CHUNK * EVENT_WIDTH]
+        yield _safe_records([event_record(row, run.clock) for row in rows_in(chunk, EVENT_WIDTH)])
 
 
 def _safe_records(copies: list[Any]) -> list[Any]:
@@ -106,20 +128,34 @@ def _make_columns_safe(keys: tuple[str, ...], records: list[Record]) -> None:
 
 
 class CheckedRun:
-    """The fields of a serialized run that it has, and what they do not tell; None where it has no records."""
+    """The fields of a serialized run that it has."""
 
-    def __init__(self, fields: dict[str, Any], dropped: Dropped | None = None, unmatched_ends: int | None = None):
+    def __init__(self, fields: dict[str, Any], lifetime: Lifetime) -> None:
         self.fields = fields
-        self.dropped = dropped
-        self.unmatched_ends = unmatched_ends
+        self.lifetime = lifetime
+
+    def run(self) -> Run:
+        """Return the run; records without an id of their own get one."""
+        executions, events = (self.fields.get(name, empty) for name, empty in _NO_RECORDS.items())
+        rows, of_events = built_at_once(lambda: rows_of(executions, events, self.lifetime.offsets, (Ids(), Ids())))
+        routines = {routine_id: Routine(of_routine) for routine_id, of_routine in rows.items()}
+        run = Run(routines, of_events, nested_times(rows.values()), ClockFace(), self.lifetime.offsets)
+        return with_small_ids(self.lifetime.applied_to(run))
 
 
-def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
+_NO_RECORDS: dict[str, Any] = {"routine_executions": {}, "event_flow": []}
+
+
+def checked_run(
+    data: Any, *, strict: bool = False, type_name: str = TYPE_NAME, added: Collection[str] = ()
+) -> CheckedRun:
     """Return the fields of a serialized run, with the records and payloads that are in it.
 
     Args:
         data: What ``serialize`` gave, here or upstream.
         strict: Refuse fields that are unknown.
+        type_name: What its ``_type`` may be where it has no records.
+        added: The names of fields that a subclass added.
 
     Raises:
         InvalidRunError: It is not a run; the message names the place.
@@ -129,23 +165,25 @@ def checked_run(data: Any, *, strict: bool = False) -> CheckedRun:
     execution_tracker.errors.InvalidRunError: event_flow[0]: expected an object, found a number
     """
     expect(data, dict, "the run")
-    unknown = sorted(map(repr, data.keys() - _FIELDS.keys() - {"_type"}))
+    if not _NO_RECORDS.keys() & data.keys() and data.get("_type", type_name) not in (TYPE_NAME, type_name):
+        raise InvalidRunError(f"the run: expected an {type_name}, found data of the type {short(data['_type'])}")
+    unknown = sorted(map(repr, data.keys() - FIELDS.keys() - {"_type", *added}))
     if strict and unknown:
         raise InvalidRunError(f"the run: unknown field {unknown[0]}; leave it out, or deserialize with strict=False")
-    fields = {field: data[field] for field in _FIELDS if field in data}
+    fields = {field: data[field] for field in FIELDS if field in data}
     for field, value in fields.items():
-        expect(value, _FIELDS[field], field)
+        expect(value, FIELDS[field], field)
     if "routine_executions" in fields:
         for routine_id, records in fields["routine_executions"].items():
             _expect_records(records, f"routine_executions[{short(routine_id)}]")
     if "event_flow" in fields:
         _expect_records(fields["event_flow"], "event_flow")
+    lifetime = Lifetime()
     if "performance_metrics" in fields:
-        fields["performance_metrics"] = metrics = dict(fields["performance_metrics"])
-        if _LIFETIME in metrics:
-            return CheckedRun(fields, *from_json(metrics.pop(_LIFETIME), f"performance_metrics[{_LIFETIME!r}]"))
-    # Other records have another past, of which nothing is known.
-    return CheckedRun(fields, Dropped(), 0) if "routine_executions" in fields else CheckedRun(fields)
+        fields["performance_metrics"] = dict(fields["performance_metrics"])
+        lifetime = taken_out(fields["performance_metrics"])
+    fields |= {field: data[field] for field in added if field in data}
+    return CheckedRun(fields, lifetime)
 
 
 def _expect_records(records: Any, place: str) -> None:
@@ -164,4 +202,4 @@ def detached(run: CheckedRun) -> CheckedRun:
         }
     if "event_flow" in fields:
         fields["event_flow"] = list(map(dict.copy, fields["event_flow"]))
-    return CheckedRun(fields, run.dropped, run.unmatched_ends)
+    return CheckedRun(fields, run.lifetime)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
+from serilux import Serializable, SerializableRegistry
 
-from execution_tracker import metrics, persistence, tracking
-from execution_tracker.pairing import hashable
-from execution_tracker.payloads import snapshot
-from execution_tracker.recording import Recording
+from execution_tracker import _metrics, persistence, tracking
+from execution_tracker._recording import Recording
+from execution_tracker._run import hashable
+from execution_tracker.payloads import json_safe, snapshot
 from execution_tracker.registration import register
 from execution_tracker.timestamps import ClockFace
 
@@ -33,8 +33,9 @@ class ExecutionTracker(Recording, Serializable):
         flow_id: The name of the flow.
         capture: Called on each payload (params, result, data) as it is recorded; what it returns is kept in its place.
             See :func:`~execution_tracker.snapshot`. By default payloads are kept by reference.
-        max_records: Keep only so many ended executions of each routine, the newest, and so many events. Counts, totals,
-            averages, minima and maxima stay those of the whole life. By default everything is kept.
+        max_records: Keep only so many ended executions of each routine, those that ended last, and the newest so many
+            events. Counts, totals, averages, minima and maxima stay those of the whole life. By default everything is
+            kept.
         tz: The time zone of the records' times, which then carry their offset. By default they are local and without.
 
     Raises:
@@ -47,7 +48,7 @@ class ExecutionTracker(Recording, Serializable):
     >>> from execution_tracker import ExecutionTracker
     >>> tracker = ExecutionTracker("nightly")
     >>> execution = tracker.record_routine_start("parse", {"path": "a.md"})
-    >>> tracker.record_event("parse", "parsed", "count")
+    >>> event = tracker.record_event("parse", "parsed", "count")
     >>> tracker.record_routine_end("parse", result=120, execution_id=execution)
     >>> tracker.get_routine_performance("parse")["completed"]
     1
@@ -66,24 +67,27 @@ class ExecutionTracker(Recording, Serializable):
         _check_settings(capture, max_records, tz)
         Serializable.__init__(self)
         Recording.__init__(self, capture, max_records, tz)
-        self.fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
+        self.fields_to_serialize = [*persistence.FIELDS]
         self.flow_id: str = flow_id
         self.performance_metrics: dict[str, Any] = {}
 
-    def track(self, routine_id: Any, params: Any = None) -> tracking.Execution:
+    def track(self, routine_id: Any, params: Any = None, *, caused_by: Any = None) -> tracking.Execution:
         """Return a context manager that records one execution, from the start of the block to its end.
 
         Args:
             routine_id: The routine, as for :meth:`record_routine_start`.
             params: What it was called with, kept by reference.
+            caused_by: The ids of the events that started it, as for :meth:`record_routine_start`.
 
         Returns:
-            An :class:`~execution_tracker.tracking.Execution`, on which ``result``, ``status`` and ``error`` can be set
-            inside the block. It can be entered once.
+            An :class:`~execution_tracker.tracking.Execution` for ``with`` and ``async with``, on which ``result``,
+            ``status`` and ``error`` can be set inside the block. It can be entered once.
 
-        An exception that leaves the block makes the execution ``"failed"``, with ``TypeName: message`` as its error,
-        and goes on: any exception, so a cancelled task and a generator that is closed in the block count as failed.
-        Blocks may be nested, recursive and concurrent; each ends its own start.
+        What starts inside the block, also in tasks that are made there, has it as its parent; events of the same
+        routine come from it. An exception that leaves the block makes the execution ``"failed"``, with
+        ``TypeName: message`` as its error, and goes on. One that is no ``Exception`` makes it ``"cancelled"``: a
+        cancelled task, a generator that is closed in the block, an interrupt, an exit. Blocks may be nested, recursive
+        and concurrent; each ends its own start.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker()
@@ -92,7 +96,7 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.routine_executions["parse"][0]["result"]
         120
         """
-        return tracking.Execution(self, routine_id, params)
+        return tracking.Execution(self, routine_id, params, caused_by)
 
     def tracked(self, routine_id: Any = None) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
         """Return a decorator that records each call of a function as an execution, as :meth:`track` would.
@@ -109,8 +113,9 @@ class ExecutionTracker(Recording, Serializable):
 
         The params are the arguments that the call passes, by name; ``self`` and ``cls`` are left out, and so are
         defaults. The result is what the function returns, both by reference. A call with wrong arguments is recorded as
-        failed. A generator is recorded from its first step until it is exhausted; one that is closed before fails with
-        ``GeneratorExit``, and one that takes no step leaves no record. Costs about two microseconds a call.
+        failed. A generator is recorded from its first step until it is exhausted; one that is closed before is
+        ``"cancelled"``, and one that takes no step leaves no record. Who takes a step is not inside the execution.
+        Costs about two microseconds a call.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker()
@@ -136,7 +141,7 @@ class ExecutionTracker(Recording, Serializable):
             Counts, ``success_rate`` (completed of all), and execution times in seconds, 0 where nothing ended. None for
             a routine without records.
 
-        One pass over the routine's records, and a sort of their times.
+        A first call reads everything, a later one what is new.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker()
@@ -146,8 +151,8 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.get_routine_performance("unknown") is None
         True
         """
-        run, routine_id = self._snapshot(), hashable(routine_id)
-        return metrics.routine_performance(run.executions.get(routine_id, []), run.dropped.routines.get(routine_id))
+        known = hashable(routine_id)
+        return self._measure(lambda numbers, run: _metrics.routine_performance(numbers, run, known))
 
     def get_flow_performance(self) -> dict[str, Any]:
         """Return the four numbers of the whole flow.
@@ -156,24 +161,24 @@ class ExecutionTracker(Recording, Serializable):
             ``total_routines``, ``total_events``, ``total_execution_time`` (the sum of all execution times, in seconds)
             and ``avg_routine_time`` (the mean of the routines' averages, in seconds).
 
-        One pass over the execution records.
+        A first call reads everything, a later one what is new.
 
         >>> from execution_tracker import ExecutionTracker
         >>> ExecutionTracker().get_flow_performance()["total_events"]
         0
         """
-        return metrics.flow_performance(self._snapshot())
+        return self._measure(_metrics.flow_performance)
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """Return everything that can be said of the run in numbers, and keep it in ``performance_metrics``.
 
         Returns:
             A JSON-safe dict: counts, times in seconds with percentiles, ``wall_time``, ``throughput``, ``event_rate``,
-            ``peak_concurrency``, the performance of each routine in ``routines``, ``bottlenecks``, and what is missing
+            ``peak_concurrency`` and ``avg_concurrency``, the performance of each routine in ``routines``,
+            ``bottlenecks`` (by self time: the time of an execution less that of those inside it), and what is missing
             (``dropped_executions``, ``dropped_events``, ``unmatched_ends``).
 
-        It reads all records and sorts their execution times. Where executions overlapped, or came from a file, it sorts
-        their starts and ends as well, which takes a few times as long.
+        The first call reads everything, a later one what is new; all of it again while somebody holds the records.
 
         >>> from execution_tracker import ExecutionTracker
         >>> tracker = ExecutionTracker("nightly")
@@ -181,7 +186,8 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.get_performance_metrics()["unmatched_ends"]
         1
         """
-        self.performance_metrics = metrics.run_metrics(self.flow_id, self._snapshot())
+        flow_id = self.flow_id
+        self.performance_metrics = self._measure(lambda numbers, run: _metrics.run_metrics(flow_id, numbers, run))
         return self.performance_metrics
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
@@ -198,7 +204,25 @@ class ExecutionTracker(Recording, Serializable):
         >>> sorted(ExecutionTracker("nightly").serialize())
         ['_type', 'event_flow', 'flow_id', 'performance_metrics', 'routine_executions']
         """
-        return self._written(lambda run: persistence.run_data(self.flow_id, run, self.performance_metrics))
+        fields = self._fields(max_depth, _current_depth)
+        return self._written(lambda run: persistence.run_data(fields, run))
+
+    def _fields(self, max_depth: int = 100, depth: int = 0) -> persistence.Fields:
+        """Return what is written beside the run; fields that a subclass added in the way of serilux, but JSON-safe."""
+        own = type(self)
+        type_name = own.__name__ if SerializableRegistry.registry.get(own.__name__) is own else persistence.TYPE_NAME
+        added = {}
+        for name in self._added_fields():
+            holder = _holder({name: getattr(self, name, None)})
+            try:
+                value = holder.serialize(max_depth, depth)[name]
+            except Exception:  # serilux has no form for it
+                value = getattr(self, name, None)
+            added[name] = json_safe(value)
+        return persistence.Fields(self.flow_id, self.performance_metrics, type_name, added)
+
+    def _added_fields(self) -> list[str]:
+        return [name for name in self.fields_to_serialize if name not in persistence.FIELDS]
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:
         """Take over a run that was serialized, here or by upstream, in place of what was recorded.
@@ -217,13 +241,21 @@ class ExecutionTracker(Recording, Serializable):
         >>> tracker.flow_id
         'nightly'
         """
-        self._take_over(persistence.detached(persistence.checked_run(data, strict=strict)))
+        added = self._added_fields()
+        run = persistence.checked_run(data, strict=strict, type_name=type(self).__name__, added=added)
+        self._take_over(persistence.detached(run), registry)
 
-    def _take_over(self, run: persistence.CheckedRun) -> None:
+    def _take_over(self, run: persistence.CheckedRun, registry: Any = None) -> None:
         fields = run.fields
-        self._replace(fields.get("routine_executions"), fields.get("event_flow"), run.dropped, run.unmatched_ends)
+        holder = _holder({name: fields[name] for name in self._added_fields() if name in fields})
+        holder.deserialize(vars(holder), registry=registry)  # first, as it may refuse what it finds
+        has_executions, has_events = "routine_executions" in fields, "event_flow" in fields
+        if has_executions or has_events:
+            self._take(run.run(), keeps_executions=not has_executions, keeps_events=not has_events)
         self.flow_id = fields.get("flow_id", self.flow_id)
         self.performance_metrics = fields.get("performance_metrics", self.performance_metrics)
+        for name in holder.fields_to_serialize:
+            setattr(self, name, getattr(holder, name))
 
     def save(self, path: str | bytes | PathLike[Any]) -> None:
         """Write the run to a file, which then holds ``json.dumps(tracker.serialize())``.
@@ -247,7 +279,8 @@ class ExecutionTracker(Recording, Serializable):
         """
         from execution_tracker import files
 
-        self._written(lambda run: files.write_run(path, files.run_text(self.flow_id, run, self.performance_metrics)))
+        fields = self._fields()
+        self._written(lambda run: files.write_run(path, files.run_text(fields, run)))
 
     @classmethod
     def load(cls: type[Tracker], path: str | bytes | PathLike[Any]) -> Tracker:
@@ -273,7 +306,7 @@ class ExecutionTracker(Recording, Serializable):
         from execution_tracker import files
 
         tracker = cls()
-        tracker._take_over(files.read_run(path))
+        tracker._take_over(files.read_run(path, tracker._added_fields()))
         return tracker
 
     def __repr__(self) -> str:
@@ -292,6 +325,14 @@ class ExecutionTracker(Recording, Serializable):
             return notebook.html_text(self)
         except Exception:
             return None  # the notebook shows the repr
+
+
+def _holder(values: dict[str, Any]) -> Serializable:
+    """Return something that serilux serializes and deserializes as an object with these fields and no others."""
+    holder = Serializable()
+    holder.fields_to_serialize = [*values]
+    vars(holder).update(values)
+    return holder
 
 
 def _check_settings(capture: object, max_records: object, tz: object) -> None:

@@ -7,13 +7,14 @@ import sys
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from execution_tracker._callers import Block
 from execution_tracker.descriptions import TEXTS, type_name
 from execution_tracker.errors import TrackerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
-    from execution_tracker.recording import Recording
+    from execution_tracker._recording import Recording
 
     # What names the arguments of a call.
     Namer = Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]
@@ -26,39 +27,81 @@ class Execution:
 
     Attributes:
         result: What the record gets as its result, kept by reference; None for nothing.
+        execution_id: The id of the execution, once the block was entered; for ``record_event`` and as ``parent_id``.
         status: How the execution ends. While it is ``"running"``, it will be ``"completed"``.
         error: What the record gets as its error; None for nothing.
 
-    All three can be set inside the block. An exception that leaves the block makes the status ``"failed"`` and the
+    ``result``, ``status`` and ``error`` can be set inside the block. An exception that leaves it makes the status
+    ``"failed"``, or ``"cancelled"`` if it is no ``Exception`` (a cancelled task, a closed generator, an exit), and the
     error ``TypeName: message``, whatever was set before; the result stays. Afterwards they are what was recorded.
     """
 
-    __slots__ = ("_execution_id", "_params", "_routine_id", "_tracker", "error", "result", "status")
+    __slots__ = (
+        "_block",
+        "_caused_by",
+        "_params",
+        "_routine_id",
+        "_tracker",
+        "error",
+        "execution_id",
+        "result",
+        "status",
+    )
 
-    def __init__(self, tracker: Recording, routine_id: Any, params: Any) -> None:
+    def __init__(self, tracker: Recording, routine_id: Any, params: Any, caused_by: Any = None) -> None:
         self._tracker = tracker
         self._routine_id = routine_id
         self._params = params
-        self._execution_id: int | None = None
+        self._caused_by = caused_by
+        self._block: Any = None  # a Block, once it is entered
+        self.execution_id: int | None = None
         self.result: Any = None
         self.status: Any = _RUNNING
         self.error: Any = None
 
     def __enter__(self) -> Execution:
-        if self._execution_id is not None:
+        if self.execution_id is not None:
             raise TrackerError("this execution was entered before; call track() for each")
-        self._execution_id = self._tracker.record_routine_start(self._routine_id, self._params)
+        tracker, routine_id = self._tracker, self._routine_id
+        self._block = block = Block(tracker._mark, routine_id)
+        # A subclass of before there were causes takes none.
+        causes = {} if self._caused_by is None else {"caused_by": self._caused_by}
+        try:
+            self.execution_id = block.execution_id = tracker.record_routine_start(routine_id, self._params, **causes)
+            block.enter()
+        except BaseException as error:  # out of a signal handler, or the stack is full
+            if self.execution_id is not None:
+                self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._block.leave()
         if error is not None:
-            self.status = "failed"
+            self.status = "failed" if isinstance(error, Exception) else "cancelled"
             self.error = error_text(error)
-        elif self.status is _RUNNING:  # not ==, which is the user's code if the status is his own
+        elif self.status is _RUNNING:  # not ==, which is the user's code if the status is theirs
             self.status = "completed"
         self._tracker.record_routine_end(
-            self._routine_id, self.status, self.result, self.error, execution_id=self._execution_id
+            self._routine_id, self.status, self.result, self.error, execution_id=self.execution_id
         )
+
+    def _pause(self) -> None:
+        """Leave the context, while the code inside the block does not run."""
+        self._block.pause()
+
+    def _resume(self) -> None:
+        self._block.resume()
+
+    async def __aenter__(self) -> Execution:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what to write where this was meant as a decorator."""
+        raise TypeError("track() gives a block, as in 'with tracker.track(…):'; decorate with @tracker.tracked(…)")
 
 
 def error_text(error: BaseException) -> str:
@@ -101,24 +144,27 @@ def tracked(tracker: Recording, func: Any, routine_id: Any) -> Any:
     @wraps(func)
     def generator_function(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         with Execution(tracker, routine_id, named(args, kwargs)) as execution:
-            execution.result = yield from func(*args, **kwargs)
+            execution.result = yield from _steps(execution, func(*args, **kwargs))
         return execution.result
 
     @wraps(func)
     async def async_generator_function(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        with Execution(tracker, routine_id, named(args, kwargs)):
+        with Execution(tracker, routine_id, named(args, kwargs)) as execution:
             generator = func(*args, **kwargs)
             try:
                 value = await generator.asend(None)
                 while True:
                     thrown = None
+                    execution._pause()
                     try:
                         sent = yield value
                     except GeneratorExit:
+                        execution._resume()
                         await generator.aclose()
                         raise
                     except BaseException as error:
                         thrown = error  # handed on outside, so as not to be the context of what the generator raises
+                    execution._resume()
                     if thrown is None:
                         value = await generator.asend(sent)
                     else:
@@ -138,6 +184,33 @@ def tracked(tracker: Recording, func: Any, routine_id: Any) -> Any:
         if is_kind(inner) or is_kind(inner.__call__):  # an instance is of the kind of its method
             return wrapper
     return function
+
+
+def _steps(execution: Execution, generator: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Do what ``yield from`` does; whoever takes a step is outside of the execution until the next one."""
+    try:
+        value = next(generator)
+        while True:
+            thrown = None
+            execution._pause()
+            try:
+                sent = yield value
+            except GeneratorExit:
+                execution._resume()
+                generator.close()
+                raise
+            except BaseException as error:
+                thrown = error  # handed on outside, so as not to be the context of what the generator raises
+            execution._resume()
+            if thrown is None:
+                value = next(generator) if sent is None else generator.send(sent)
+            else:
+                try:
+                    value = generator.throw(thrown)
+                finally:
+                    thrown = None  # else it would hold this frame, which holds it
+    except StopIteration as stop:
+        return stop.value
 
 
 def _name_of(func: Any) -> str:

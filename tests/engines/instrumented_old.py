@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import routilux
-from records import cleaned, joined
+from records import cleaned, emitters, joined
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState
 from scenarios import SCENARIOS, Failing, Flaky, FlowWithTracker, Plain, Step, connected, linear, run
 from serilux import register_serializable
@@ -33,6 +33,7 @@ def main():
                 retried_downstream,
                 trackers_of_runs,
                 switched_trackers,
+                late_event,
                 two_flows,
                 shared_routine,
                 late_parts,
@@ -284,6 +285,21 @@ def switched_trackers():
     }
 
 
+def late_event():
+    """Emit in an execution while the flow records on another tracker already."""
+    first, second = ExecutionTracker("first"), ExecutionTracker("second")
+
+    class Switching(Plain):
+        def step(self, number):
+            instrument(flow, second)
+            return number
+
+    flow = connected(Flow("late event"), {"load": Switching})
+    instrument(flow, first)
+    run(flow)
+    return {tracker.flow_id: emitters(tracker) for tracker in (first, second)}
+
+
 def installed():
     """Instrument a flow of an engine that makes trackers of our class."""
     install()
@@ -355,7 +371,8 @@ def records_by_hand():
     flow = connected(Flow("records by hand"), {"load": Recording})
     tracker = instrument(flow)
     run(flow)
-    return [[record["params"], record["status"]] for record in tracker.routine_executions["load"]]
+    records = tracker.routine_executions["load"]
+    return [[record["params"], record["status"], record.get("parent_id")] for record in records]
 
 
 def calls_by_hand():

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import routilux
-from records import cleaned, joined
+from records import cleaned, emitters, joined
 from routilux import ErrorHandler, ErrorStrategy, Flow, NullExecutionHooks, Routine, Runtime, get_flow_registry
 
 from execution_tracker import ExecutionTracker
@@ -169,9 +169,17 @@ def four_at_once():
     tracker = instrument(flow)
     run(flow, 1, 2, 3, 4, ended=has_ended(tracker, "parse", 4))
     metrics = tracker.get_performance_metrics()
+    numbers = {
+        record["execution_id"]: record["params"]["input"][0]["number"] for record in tracker.routine_executions["load"]
+    }
     return {
         "statuses": [record["status"] for record in tracker.routine_executions["load"]],
-        "numbers": sorted(record["params"]["input"][0]["number"] for record in tracker.routine_executions["load"]),
+        "emitted by": [
+            [event["data"]["number"], numbers[event["execution_id"]]]
+            for event in tracker.event_flow
+            if event["source_routine_id"] == "load"
+        ],
+        "numbers": sorted(numbers.values()),
         "times": [record["execution_time"] for record in tracker.routine_executions["load"]],
         "peak": metrics["peak_concurrency"],
         "running": metrics["running"],
@@ -357,6 +365,22 @@ def switched_trackers():
         "given back": [[one, other].index(tracker) for tracker in given_back],
         "counts": [counts(one), counts(other), counts(mine)],
     }
+
+
+@part
+def late_event():
+    """Emit in an execution while the flow records on another tracker already."""
+    first, second = ExecutionTracker("first"), ExecutionTracker("second")
+
+    class Switching(Step):
+        def step(self, number):
+            instrument(flow, second)
+            return number
+
+    flow = connected(Flow("late event"), {"load": Switching()})
+    instrument(flow, first)
+    run(flow, 1, ended=has_ended(first, "load", 1))
+    return {tracker.flow_id: emitters(tracker) for tracker in (first, second)}
 
 
 def counts(tracker):

@@ -3,10 +3,14 @@
 import json
 
 CLOCK_READINGS = {"start_time", "end_time", "execution_time", "timestamp"}
+FACTS = {"execution_id", "parent_id", "caused_by", "worker", "event_id"}  # which upstream's records have not
 
 
 def without_clock(record):
-    return {key: "a clock reading" if key in CLOCK_READINGS else value for key, value in record.items()}
+    """Return a record in a form that is the same for every run."""
+    return {
+        key: "a clock reading" if key in CLOCK_READINGS else value for key, value in record.items() if key not in FACTS
+    }
 
 
 def cleaned(tracker):
@@ -20,10 +24,29 @@ def cleaned(tracker):
     }
 
 
-def joined(tracker):
-    """Return how many events to a routine fed no execution of it, and the routines on the critical path."""
-    from execution_tracker.analysis import critical_path, timeline  # not before the engine is imported
+def emitters(tracker):
+    """Return for each event the routine that emitted it, and that of the execution that it names."""
+    records = [record for records in tracker.routine_executions.values() for record in records]
+    routine_of = {record["execution_id"]: record["routine_id"] for record in records}
+    return [[event["source_routine_id"], routine_of.get(event.get("execution_id"))] for event in tracker.event_flow]
 
-    emissions = timeline(tracker).emissions
-    unfed = sum(sent.fed is None for sent in emissions if sent.event["target_routine_id"] is not None)
-    return {"unfed": unfed, "path": [step["routine_id"] for step in critical_path(tracker)]}
+
+def joined(tracker):
+    """Return what is known of how executions hang together.
+
+    How many events to a routine led to no execution of it, how many name no execution of their source, each pair of
+    parent and child, and the routines on the critical path.
+    """
+    from execution_tracker.analysis import critical_path, event_edges  # not before the engine is imported
+
+    edges = [edge for edge in event_edges(tracker) if edge["target_routine_id"] is not None]
+    records = [record for records in tracker.routine_executions.values() for record in records]
+    routine_of = {record["execution_id"]: record["routine_id"] for record in records}
+    return {
+        "led nowhere": sum(edge["count"] - edge["caused"] for edge in edges),
+        "of nobody": sum(source != emitter for source, emitter in emitters(tracker)),
+        "nested": sorted(
+            [routine_of[record["parent_id"]], record["routine_id"]] for record in records if "parent_id" in record
+        ),
+        "path": [step["routine_id"] for step in critical_path(tracker)],
+    }

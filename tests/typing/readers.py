@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from rich.console import Console
 from typing_extensions import assert_type
 
 from execution_tracker import ExecutionTracker
-from execution_tracker.analysis import Emission, Execution, compare, critical_path, event_edges, timeline
+from execution_tracker.analysis import compare, critical_path, event_edges
 from execution_tracker.export.chrome_trace import to_chrome_trace, write_chrome_trace
 from execution_tracker.export.opentelemetry import export_spans
 from execution_tracker.integrations.dask import track_cluster
@@ -23,19 +24,12 @@ tracker = ExecutionTracker()
 assert_type(critical_path(tracker), list[dict[str, Any]])
 assert_type(event_edges(tracker), list[dict[str, Any]])
 assert_type(compare(tracker, tracker), list[dict[str, Any]])
-executions, emissions = timeline(tracker)
-assert_type(executions, list[Execution])
-assert_type(emissions, list[Emission])
-assert_type(executions[0].start_ns, int)
-assert_type(executions[0].end_ns, int | None)
-assert_type(executions[0].elapsed_ns, int | None)
-assert_type(executions[0].record, dict[str, Any])
-assert_type(emissions[0].fed, int | None)
 
 assert_type(to_chrome_trace(tracker), dict[str, Any])
 write_chrome_trace(tracker, Path("trace.json.gz"))
 assert_type(export_spans(tracker), int)
 assert_type(export_spans(tracker, TracerProvider()), int)
+assert_type(export_spans(tracker, context=Context()), int)
 print_report(tracker)
 print_report(tracker, Console(record=True))
 print_comparison(compare(tracker, tracker), max_slowdown=1.5)

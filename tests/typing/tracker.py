@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from datetime import timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,17 @@ as_serilux_sees_it: Serializable = tracker
 # Ids and payloads may be anything.
 execution = tracker.record_routine_start(("load", 3), {"path": Path("a.md")})
 assert_type(execution, int)
-tracker.record_event("load", "loaded", None, data=[1, 2])
-tracker.record_event("load", "loaded")
+event = tracker.record_event("load", "loaded", None, data=[1, 2])
+assert_type(event, int)
+tracker.record_event("load", "loaded", execution_id=execution)
+child = tracker.record_routine_start("load", parent_id=execution, caused_by=event)
+tracker.record_routine_start("load", parent_id=None, caused_by=[event, event])
+tracker.record_routine_start("load", caused_by=(event, event))
 tracker.record_routine_end("load", "failed", error="ValueError: no", execution_id=execution)
 tracker.record_routine_end("load", result=object())
+moment = datetime(2026, 1, 31, tzinfo=timezone.utc)
+assert_type(tracker.record_execution("load", 1.5, 2), int)
+tracker.record_execution("load", moment, moment, "failed", error="no", parent_id=child, caused_by=event, worker="w")
 
 assert_type(tracker.flow_id, str)
 assert_type(tracker.routine_executions, dict[Any, list[dict[str, Any]]])
@@ -53,6 +60,15 @@ with tracker.track("load", {"path": "a.md"}) as block:
     assert_type(block, Execution)
     block.result = 120
     block.status, block.error = "skipped", None
+    assert_type(block.execution_id, int | None)
+    tracker.record_event("load", "loaded", execution_id=block.execution_id)
+    tracker.record_routine_start("part", parent_id=block.execution_id)
+
+
+async def in_a_task() -> None:
+    async with tracker.track("load", caused_by=[event]) as block:
+        assert_type(block, Execution)
+
 
 assert_type(tracker.serialize(), dict[str, Any])
 tracker.deserialize(tracker.serialize(), strict=True)
@@ -83,6 +99,11 @@ ExecutionTracker(capture={})  # type: ignore[arg-type]
 tracker.record_routine_start()  # type: ignore[call-arg]
 tracker.record_routine_end("load", "completed", None, None, execution)  # type: ignore[call-arg]
 tracker.record_routine_end("load", execution_id="1")  # type: ignore[arg-type]
+tracker.record_routine_start("load", None, execution)  # type: ignore[call-arg]
+tracker.record_routine_start("load", caused_by="1")  # type: ignore[arg-type]
+tracker.record_event("load", "loaded", None, None, execution)  # type: ignore[call-arg]
+tracker.record_execution("load")  # type: ignore[call-arg]
+tracker.record_execution("load", 1, 2, worker=7)  # type: ignore[arg-type]
 tracker.save(7)  # type: ignore[arg-type]
 merge(tracker)  # type: ignore[arg-type]
 merge(["run.json"])  # type: ignore[list-item]

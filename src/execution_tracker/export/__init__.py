@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from execution_tracker.payloads import as_key, snapshot
+
+if TYPE_CHECKING:
+    from execution_tracker._timeline import Emission, Execution
 
 bounded = snapshot()
 
 
-def filled(record: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """Return what a record holds under these keys, JSON-safe and bounded, without what is empty."""
-    given = ((key, record.get(key)) for key in keys)
-    return {key: safe for key, value in given if value is not None and (safe := bounded(value)) not in (None, {})}
+def filled(row: Execution | Emission, *names: str) -> dict[str, Any]:
+    """Return fields of an execution or event by their names, JSON-safe and bounded, without what is empty."""
+    given = ((name, getattr(row, name)) for name in names)
+    return {name: safe for name, value in given if value is not None and (safe := bounded(value)) not in (None, {})}
 
 
 def text(value: object) -> str:

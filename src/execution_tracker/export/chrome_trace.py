@@ -1,19 +1,21 @@
 """A run as a Chrome trace, which ui.perfetto.dev and chrome://tracing show.
 
 Each routine has its own rows, in which executions that overlap lie below each other. An event is an instant within the
-execution that emitted it, and an arrow leads from there to the execution that it fed.
+execution that emitted it, and an arrow leads from there to each execution that it led to.
 """
 
 from __future__ import annotations
 
 import json
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker.analysis import Emission, Execution, Timeline, timeline_of
+from execution_tracker._metrics import named
+from execution_tracker._timeline import Emission, Execution, Link, Timeline, timeline_of
+from execution_tracker.collector import built_at_once
 from execution_tracker.export import filled, text
 from execution_tracker.payloads import json_safe
-from execution_tracker.persistence import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 
     from execution_tracker.tracker import ExecutionTracker
 
-# What happens at one moment comes in this order: a row is free again before the next execution needs it, an arrow
-# begins before it ends (viewers lose it otherwise), and an execution holds what belongs to it even if it took no time.
-_EMIT, _END, _START, _EMIT_AT_START, _FEED_AT_START, _END_AT_START = range(6)
+# What happens at one moment comes in this order: an execution holds what happens at its very ends, a row is free again
+# before the next execution needs it, and an arrow begins before it ends (viewers lose it otherwise).
+_EMIT, _END, _START, _EMIT_AT_START, _ARRIVE = range(5)
 
 _PID = 1
-_TICK_NS = 1000  # of the clock that tells when executions start and events happen
+_TICK_NS = 1000  # to which the texts of times are cut
+_FACTS = ("status", "params", "result", "error", "execution_id", "parent_id", "worker")
 _CHUNK = 100  # trace events that are encoded at a time
 
 # Perfetto shows "ü" as it is, but "\\u00fc" as these six characters.
@@ -45,13 +48,13 @@ def to_chrome_trace(tracker: ExecutionTracker) -> dict[str, Any]:
         - a slice for each execution (``b`` and ``e``), named by its routine. One that failed has the category
           ``execution,failed``, one that still runs ``execution,running`` and no ``e``;
         - an instant for each event (``n``), inside the slice of the execution that emitted it;
-        - an arrow from there for each event that fed an execution (``flow_out`` and ``flow_in`` with one ``bind_id``).
-          It ends at the slice that it fed; where several do, or one that started at the very moment of its source,
-          the others end at an instant of that name in it.
+        - an arrow from there to each execution that the event led to (``flow_out`` and ``flow_in`` with one
+          ``bind_id``). It ends at the slice; where several do, or the event came no earlier than the slice began, at
+          an instant of that name in it. ``args`` of the event say ``inferred`` where no cause was recorded.
 
-        ``args`` hold status, params, result, error and data, shortened as by :func:`~execution_tracker.snapshot`.
-        ``otherData`` tells when the run began (ISO 8601, and nanoseconds since the epoch), and how many records were
-        dropped before.
+        ``args`` hold status, params, result, error, data, the ids of the execution and its parent, and the worker,
+        shortened as by :func:`~execution_tracker.snapshot`. ``otherData`` tells when the run began (ISO 8601, and
+        nanoseconds since the epoch), and how many records were dropped before.
 
     Records and events without a readable time are left out. 100,000 executions and as many events take a few seconds.
 
@@ -59,7 +62,7 @@ def to_chrome_trace(tracker: ExecutionTracker) -> dict[str, Any]:
     >>> from execution_tracker.export.chrome_trace import to_chrome_trace
     >>> tracker = ExecutionTracker("nightly")
     >>> _ = tracker.record_routine_start("parse")
-    >>> tracker.record_event("parse", "parsed", "count")
+    >>> _ = tracker.record_event("parse", "parsed", "count")
     >>> tracker.record_routine_end("parse")
     >>> [(event["ph"], event["name"]) for event in to_chrome_trace(tracker)["traceEvents"]]
     [('M', 'process_name'), ('b', 'parse'), ('n', 'parsed'), ('e', 'parse')]
@@ -105,45 +108,45 @@ def _pieces(trace: dict[str, Any]) -> Iterator[str]:
 
 def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return the trace of a run with an iterator for its events."""
-    run, flow_id = tracker._snapshot(), text(tracker.flow_id)
-    timeline = timeline_of(run)
-    begun = [(execution.start_ns, execution.record.get("start_time")) for execution in timeline.executions[:1]]
-    begun += [(emission.at_ns, emission.event.get("timestamp")) for emission in timeline.emissions[:1]]
-    begin_ns, begin = min(begun, default=(0, None))
+    run, flow_id = tracker._run(), text(tracker.flow_id)
+    timeline = built_at_once(lambda: timeline_of(run))
+    begun = [(first.start_ns, timeline.execution_texts(first)[0]) for first in timeline.executions[:1]]
+    begun += [(first.at_ns, timeline.emission_text(first)) for first in timeline.emissions[:1]]
+    begin_ns, begin = min(begun, default=(0, None), key=itemgetter(0))
     return {
-        "traceEvents": _events(flow_id, names_of(run), timeline, begin_ns),
+        "traceEvents": _events(flow_id, named(run.routines), timeline, begin_ns),
         "displayTimeUnit": "ms",
         "otherData": {
             "flow_id": flow_id,
             "start_time": begin and text(begin),
             "start_time_ns": begin_ns if begun else None,
-            "dropped_executions": run.dropped.executions,
-            "dropped_events": run.dropped.events,
+            "dropped_executions": run.dropped_executions,
+            "dropped_events": run.dropped_events,
         },
     }
 
 
 def _events(flow_id: str, names: dict[Any, str], timeline: Timeline, begin_ns: int) -> Iterator[dict[str, Any]]:
     """Yield the events of a trace in the order in which a viewer must read them."""
-    executions, emissions = timeline
+    _, executions, emissions, links = timeline
     slices = [_slice(names[execution.routine_id], execution, number) for number, execution in enumerate(executions)]
     instants = [_instant(emission, slices, number) for number, emission in enumerate(emissions, len(slices))]
-    steps, led_to = _steps(slices, instants)
+    steps, led_to = _steps(slices, instants, links)
+    is_inferred = {link.emission: link.is_inferred for link in links}
     yield {"ph": "M", "pid": _PID, "name": "process_name", "args": {"name": flow_id or "run"}}
     for step_ns, step, index in steps:
         ts = (step_ns - begin_ns) / 1000
         if step == _START:
-            args = filled(executions[index].record, "status", "params", "result", "error")
             arrow = _arrow(led_to[index], "flow_in") if index in led_to else {}
-            yield {"ph": "b", "ts": ts, **slices[index].face, "args": args, **arrow}
-        elif step in (_END, _END_AT_START):
+            yield {"ph": "b", "ts": ts, **slices[index].face, "args": filled(executions[index], *_FACTS), **arrow}
+        elif step == _END:
             yield {"ph": "e", "ts": ts, **slices[index].face}
-        elif step == _FEED_AT_START:
-            fed, name = slices[instants[index].fed or 0], instants[index].face["name"]
-            yield {"ph": "n", "ts": ts, **fed.face, "name": name, **_arrow(index, "flow_in")}
+        elif step == _ARRIVE:
+            led, name = slices[links[index].execution], instants[links[index].emission].face["name"]
+            yield {"ph": "n", "ts": ts, **led.face, "name": name, **_arrow(links[index].emission, "flow_in")}
         else:
-            args = filled(emissions[index].event, "source_routine_id", "target_routine_id", "data")
-            arrow = _arrow(index, "flow_out") if instants[index].fed is not None else {}
+            args = _emission_args(emissions[index], is_inferred.get(index, False))
+            arrow = _arrow(index, "flow_out") if index in is_inferred else {}
             yield {"ph": "n", "ts": ts, **instants[index].face, "args": args, **arrow}
 
 
@@ -160,13 +163,12 @@ class _Instant(NamedTuple):
 
     at_ns: int
     step: int
-    fed: int | None
     face: dict[str, Any]
 
 
 def _slice(name: str, execution: Execution, number: int) -> _Slice:
     start_ns, elapsed_ns, face = execution.start_ns, execution.elapsed_ns, _face("execution", name, number)
-    if json_safe(execution.record.get("status")) == "failed":
+    if json_safe(execution.status) == "failed":
         face |= {"cat": "execution,failed", "cname": "terrible"}
     if elapsed_ns is None:
         return _Slice(start_ns, None, face | {"cat": "execution,running"})
@@ -174,37 +176,51 @@ def _slice(name: str, execution: Execution, number: int) -> _Slice:
 
 
 def _instant(emission: Emission, slices: list[_Slice], number: int) -> _Instant:
-    at_ns, name = emission.at_ns, text(emission.event.get("event_name"))
+    at_ns, name = emission.at_ns, text(emission.event_name)
     if emission.source is not None:
         source = slices[emission.source]
-        # Start and event are cut to the tick, the end is not: it may seem to be earlier than an event before it.
-        if source.end_ns is None or at_ns < source.end_ns + _TICK_NS:
-            at_ns = at_ns if source.end_ns is None else min(at_ns, source.end_ns)
+        end_ns = at_ns if source.end_ns is None else source.end_ns
+        # The texts of a loaded event and of its execution are cut, so that it may seem to lie outside.
+        if source.start_ns - _TICK_NS < at_ns < end_ns + _TICK_NS:
+            at_ns = max(source.start_ns, min(at_ns, end_ns))
             step = _EMIT_AT_START if at_ns == source.start_ns else _EMIT
-            return _Instant(at_ns, step, emission.fed, source.face | {"name": name})
-    return _Instant(at_ns, _EMIT, emission.fed, _face("event", name, number))
+            return _Instant(at_ns, step, source.face | {"name": name})
+    return _Instant(at_ns, _EMIT, _face("event", name, number))
+
+
+def _emission_args(emission: Emission, is_inferred: bool) -> dict[str, Any]:
+    args = filled(emission, "source_routine_id", "target_routine_id", "data")
+    if emission.emitter is not None:
+        args["execution_id"] = emission.emitter
+    return args | {"inferred": True} if is_inferred else args
 
 
 def _face(category: str, name: str, number: int) -> dict[str, Any]:
     return {"cat": category, "name": name, "pid": _PID, "id2": {"local": hex(number + 1)}}
 
 
-def _steps(slices: list[_Slice], instants: list[_Instant]) -> tuple[list[tuple[int, int, int]], dict[int, int]]:
-    """Return (moment, step, number of the slice or instant) in order, and by slice the instant whose arrow it takes."""
+def _steps(
+    slices: list[_Slice], instants: list[_Instant], links: list[Link]
+) -> tuple[list[tuple[int, int, int]], dict[int, int]]:
+    """Return the steps in order, and by slice the instant whose arrow it takes.
+
+    A step is its moment, what it is, and the number of the slice, instant or link. A slice takes one arrow, which must
+    have begun before. Each other arrow arrives at an instant of its own.
+    """
     steps: list[tuple[int, int, int]] = []
     led_to: dict[int, int] = {}
     for number, (start_ns, end_ns, _) in enumerate(slices):
         steps.append((start_ns, _START, number))
         if end_ns is not None:
-            steps.append((end_ns, _END if end_ns > start_ns else _END_AT_START, number))
-    for number, (at_ns, step, fed, _) in enumerate(instants):
+            steps.append((end_ns, _END, number))
+    for number, (at_ns, step, _) in enumerate(instants):
         steps.append((at_ns, step, number))
-        if fed is None:
-            continue
-        if fed in led_to or (at_ns == slices[fed].start_ns and step == _EMIT_AT_START):
-            steps.append((slices[fed].start_ns, _FEED_AT_START, number))
+    for number, (emission, position, _) in enumerate(links):
+        (at_ns, step, _), start_ns = instants[emission], slices[position].start_ns
+        if position not in led_to and (at_ns, step) < (start_ns, _START):
+            led_to[position] = emission
         else:
-            led_to[fed] = number
+            steps.append((max(at_ns, start_ns), _ARRIVE, number))
     steps.sort()
     return steps, led_to
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager, suppress
-from itertools import groupby
-from operator import attrgetter
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker.analysis import timeline_of
+from execution_tracker._metrics import named
+from execution_tracker._timeline import timeline_of
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.export import filled, text
 from execution_tracker.payloads import as_key, json_safe
-from execution_tracker.persistence import names_of
 from execution_tracker.tracking import error_text
 
 if TYPE_CHECKING:
@@ -23,11 +22,13 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer, TracerProvider
 
-    from execution_tracker.analysis import Emission, Execution
-    from execution_tracker.folding import Snapshot
+    from execution_tracker._run import Run
+    from execution_tracker._timeline import Emission, Execution, Link, Timeline
     from execution_tracker.tracker import ExecutionTracker
 
 _PAYLOADS = {"params", "result", "data"}
+_NUMBERS = {"execution_id", "parent_id"}
+_FACTS = ("status", "params", "result", "error", "execution_id", "parent_id", "worker")
 
 # OpenTelemetry's batch processor sends so many spans at a time. It holds four times as many and drops what is more, so
 # there is room left for those of the rest of the program.
@@ -41,12 +42,15 @@ _LATEST_NS = 2**63 - 1  # exporters write times as unsigned numbers of 64 bits, 
 _ERROR_TYPE = re.compile(r"([^\W\d][\w.]*)(:|$)")
 
 
-def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | None = None) -> int:
-    """Give a run to OpenTelemetry: one trace, with a span for the run and a span in it for each execution.
+def export_spans(
+    tracker: ExecutionTracker, tracer_provider: TracerProvider | None = None, *, context: Context | None = None
+) -> int:
+    """Give a run to OpenTelemetry: a span for the run, and below it one for each execution.
 
     Args:
         tracker: The run.
         tracer_provider: Where the spans go. By default the global provider.
+        context: The run goes below the span of this context. By default it is a trace of its own.
 
     Returns:
         The number of spans that the provider took, that of the run included. What its sampler dropped does not count.
@@ -55,15 +59,16 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
         TrackerError: OpenTelemetry is not installed, there is no provider, or the provider or one of its exporters
             failed, takes too long or is shut down. What it has got by then stays there.
 
-    The root is named by the flow id (``run`` where that is empty) and lasts from the first moment of the run to the
-    last. An execution's span is named by its routine and has its exact times; one that still runs ends with the run
-    and has the status ``running`` in its attributes. One that failed has the status ERROR with its message. Events are
-    span events of the execution that emitted them, else of the root, and a link leads from each execution to every
-    execution that fed it. Attributes begin with ``execution_tracker.``; params, result and data are JSON texts.
-    These and all texts are shortened as by :func:`~execution_tracker.snapshot`.
+    The span of the run is named by the flow id (``run`` where that is empty) and lasts from the first moment of the run
+    to the last. An execution's span is named by its routine, has its exact times and lies below that of its parent; one
+    that still runs ends with the run and has the status ``running`` in its attributes. One that failed has the status
+    ERROR with its message. Events are span events of the execution that emitted them, else of the run, and an execution
+    links to every execution whose events led to it; the link says ``inferred`` where no cause was recorded. Attributes
+    begin with ``execution_tracker.``; params, result and data are JSON texts. These and all texts are shortened as by
+    :func:`~execution_tracker.snapshot`.
 
-    Spans are given in the order of their starts, the root last, and flushed as they come, so that no processor has
-    to hold more than 512. OpenTelemetry keeps 128 events and links of a span, unless its limits are set otherwise.
+    Spans are given in the order of their starts, that of the run last, and flushed as they come, so that no processor
+    has to hold more than 512. OpenTelemetry keeps 128 events and links of a span, unless its limits are set otherwise.
     An exporter that cannot reach its back end holds up the call for its timeout. Records and events without a readable
     time are left out. 10,000 executions take a few seconds.
 
@@ -86,7 +91,8 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
     provider = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
     if isinstance(provider, trace.ProxyTracerProvider):
         raise TrackerError("there is no tracer provider; pass one, or set one with opentelemetry.trace")
-    run, flow_id, taken = tracker._snapshot(), text(tracker.flow_id), 0
+    run, flow_id, taken = tracker._run(), text(tracker.flow_id), 0
+    timeline = built_at_once(lambda: timeline_of(run))
     try:
         tracer = provider.get_tracer("execution_tracker")
         # The SDK's tracer knows its processor, also behind a provider that wraps the SDK's and has no force_flush.
@@ -94,7 +100,7 @@ def export_spans(tracker: ExecutionTracker, tracer_provider: TracerProvider | No
         flushed = provider if hasattr(provider, "force_flush") else processor
         _flush(flushed)  # what waits there from others
         with _exporters_failures(processor) as failures:
-            for number, is_recording in enumerate(_spans(tracer, flow_id, run), 1):
+            for number, is_recording in enumerate(_spans(tracer, flow_id, timeline, context), 1):
                 taken += is_recording
                 if number % _FLUSH_EVERY == 0:
                     _flush(flushed)
@@ -167,92 +173,127 @@ def _noting(export: Callable[[Any], Any], failures: list[str]) -> Callable[[Any]
     return export_and_note
 
 
-def _spans(tracer: Tracer, flow_id: str, run: Snapshot) -> Iterator[bool]:
-    """Give a run to a tracer, the root last, and yield for each span whether the tracer took it."""
+def _spans(tracer: Tracer, flow_id: str, timeline: Timeline, context: Context | None) -> Iterator[bool]:
+    """Give a run to a tracer, its root last, and yield for each span whether the tracer took it."""
     from opentelemetry.context import Context
     from opentelemetry.trace import set_span_in_context
 
-    executions, emissions = timeline_of(run)
-    names = names_of(run)
-    emitted, fed = _by(emissions, "source"), _by(emissions, "fed")
-    ends = list(map(_end_of, executions))  # read once, since what runs may end meanwhile
-    first_ns, last_ns = _extent(executions, ends, emissions)
-    # A context of its own: whatever span is current where this is called has no part in the run.
-    root = tracer.start_span(
-        flow_id or "run", Context(), attributes=_run_facts(flow_id, run), start_time=_time(first_ns)
-    )
-    within = set_span_in_context(root, Context())
+    run, executions, emissions, links = timeline
+    emitted: dict[int | None, list[Emission]] = {}
+    for emission in emissions:
+        emitted.setdefault(emission.source, []).append(emission)
+    led_to: dict[int, list[Link]] = {}
+    for link in links:
+        led_to.setdefault(link.execution, []).append(link)
+    first_ns, last_ns = _extent(executions, emissions)
+    # Not the current context: whatever span is current where this is called has no part in the run.
+    around = Context() if context is None else context
+    root = tracer.start_span(flow_id or "run", around, attributes=_run_facts(flow_id, run), start_time=_time(first_ns))
     _add_events(root, emitted.get(None, ()))
-    contexts: list[SpanContext] = []
-    for _, group in groupby(executions, attrgetter("start_ns")):
-        # Within one tick of the clock executions may have fed each other in any order: each must be there to be linked.
-        begun = [_begun(tracer, names[execution.routine_id], execution, within) for execution in group]
-        first = len(contexts)
-        contexts += (span.get_span_context() for span in begun)
-        for position, span in enumerate(begun, first):
-            for emission in fed.get(position, ()):
-                if emission.source is not None:
-                    span.add_link(contexts[emission.source], _attributes(filled(emission.event, "event_name")))
-            _add_events(span, emitted.get(position, ()))
-            end_ns = ends[position]
-            yield _ended(span, last_ns if end_ns is None else end_ns)
+    begun = _Spans(tracer, named(run.routines), executions, set_span_in_context(root, around))
+    for position, execution in enumerate(executions):
+        span = begun.take(position)
+        for link in led_to.get(position, ()):
+            emission = emissions[link.emission]
+            if emission.source is not None:
+                facts = _attributes(filled(emission, "event_name"))
+                span.add_link(begun.context_of(emission.source), facts | _inferred(link))
+        _add_events(span, emitted.get(position, ()))
+        yield _ended(span, last_ns if execution.end_ns is None else execution.end_ns)
     yield _ended(root, last_ns)
 
 
-def _by(emissions: list[Emission], end: str) -> dict[int | None, list[Emission]]:
-    """Return the events by the position of the execution at one of their ends."""
-    found: dict[int | None, list[Emission]] = {}
-    for emission in emissions:
-        found.setdefault(getattr(emission, end), []).append(emission)
-    return found
+class _Spans:
+    """The spans of executions, each begun in its turn, or before if a child or a link needs it.
+
+    A span that has ended is kept no longer, only what links and children need of it.
+    """
+
+    def __init__(self, tracer: Tracer, names: dict[Any, str], executions: list[Execution], within: Context) -> None:
+        self._tracer = tracer
+        self._names = names
+        self._executions = executions
+        self._within = within
+        self._positions = {execution.execution_id: position for position, execution in enumerate(executions)}
+        self._contexts: dict[int | None, SpanContext] = {}
+        self._begun: dict[int, Span] = {}
+
+    def take(self, position: int) -> Span:
+        """Return the span of the execution at a position, for its end."""
+        self._begin(position)
+        return self._begun.pop(position)
+
+    def context_of(self, position: int) -> SpanContext:
+        """Return what a link needs of a span."""
+        self._begin(position)
+        return self._contexts[position]
+
+    def _begin(self, position: int) -> None:
+        """Begin a span, if that has not been done; before it its parent, and so on."""
+        missing: dict[int, None] = {}
+        each: int | None = position
+        while each is not None and each not in self._contexts and each not in missing:  # ids of a file may lead round
+            missing[each] = None
+            each = self._parent_of(each)
+        for each in reversed(missing):
+            span = self._begun[each] = self._started(each)
+            self._contexts[each] = span.get_span_context()
+
+    def _parent_of(self, position: int) -> int | None:
+        return self._positions.get(self._executions[position].parent_id or 0)
+
+    def _started(self, position: int) -> Span:
+        from opentelemetry.trace import NonRecordingSpan, StatusCode, set_span_in_context
+
+        execution = self._executions[position]
+        name, facts = self._names[execution.routine_id], filled(execution, *_FACTS)
+        parent, within = self._contexts.get(self._parent_of(position)), self._within
+        if parent is not None:
+            within = set_span_in_context(NonRecordingSpan(parent), within)
+        attributes = _attributes({"routine_id": text(name)} | facts)
+        span = self._tracer.start_span(name, within, attributes=attributes, start_time=_time(execution.start_ns))
+        if facts.get("status") == "failed":
+            message = as_key(facts.get("error", ""))
+            kind = _ERROR_TYPE.match(message)
+            span.set_attribute("error.type", kind[1] if kind else "_OTHER")
+            span.set_status(StatusCode.ERROR, message or None)
+        return span
 
 
-def _end_of(execution: Execution) -> int | None:
-    elapsed_ns = execution.elapsed_ns
-    return None if elapsed_ns is None else execution.start_ns + elapsed_ns
-
-
-def _extent(executions: list[Execution], ends: list[int | None], emissions: list[Emission]) -> tuple[int, int]:
+def _extent(executions: list[Execution], emissions: list[Emission]) -> tuple[int, int]:
     """Return the first and the last moment of a run; now, if it has none."""
     moments = [emission.at_ns for emission in emissions]
     moments += (execution.start_ns for execution in executions)
-    moments += (end_ns for end_ns in ends if end_ns is not None)
+    moments += (end_ns for execution in executions if (end_ns := execution.end_ns) is not None)
     return (min(moments), max(moments)) if moments else (time_ns(),) * 2
-
-
-def _begun(tracer: Tracer, name: str, execution: Execution, within: Context) -> Span:
-    from opentelemetry.trace import StatusCode
-
-    facts = filled(execution.record, "status", "params", "result", "error")
-    attributes = _attributes({"routine_id": text(name)} | facts)
-    span = tracer.start_span(name, within, attributes=attributes, start_time=_time(execution.start_ns))
-    if facts.get("status") == "failed":
-        message = as_key(facts.get("error", ""))
-        kind = _ERROR_TYPE.match(message)
-        span.set_attribute("error.type", kind[1] if kind else "_OTHER")
-        span.set_status(StatusCode.ERROR, message or None)
-    return span
 
 
 def _add_events(span: Span, emissions: Iterable[Emission]) -> None:
     for emission in emissions:
-        facts = filled(emission.event, "source_routine_id", "target_routine_id", "data")
-        span.add_event(text(emission.event.get("event_name")), _attributes(facts), _time(emission.at_ns))
+        facts = filled(emission, "source_routine_id", "target_routine_id", "data")
+        span.add_event(text(emission.event_name), _attributes(facts), _time(emission.at_ns))
 
 
-def _run_facts(flow_id: str, run: Snapshot) -> dict[str, Any]:
+def _run_facts(flow_id: str, run: Run) -> dict[str, Any]:
     return _attributes({"flow_id": flow_id}) | {
-        "execution_tracker.dropped_executions": run.dropped.executions,
-        "execution_tracker.dropped_events": run.dropped.events,
+        "execution_tracker.dropped_executions": run.dropped_executions,
+        "execution_tracker.dropped_events": run.dropped_events,
     }
 
 
-def _attributes(facts: dict[str, Any]) -> dict[str, str]:
-    """Return JSON-safe facts as attributes: texts, since back ends want one type for each name."""
-    return {
-        f"execution_tracker.{key}": json.dumps(fact, ensure_ascii=False) if key in _PAYLOADS else as_key(fact)
-        for key, fact in facts.items()
-    }
+def _inferred(link: Link) -> dict[str, Any]:
+    return {"execution_tracker.inferred": True} if link.is_inferred else {}
+
+
+def _attributes(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON-safe facts as attributes: texts but for ids, since back ends want one type for each name."""
+    return {f"execution_tracker.{name}": _attribute(name, fact) for name, fact in facts.items()}
+
+
+def _attribute(name: str, fact: Any) -> Any:
+    if name in _NUMBERS:
+        return fact
+    return json.dumps(fact, ensure_ascii=False) if name in _PAYLOADS else as_key(fact)
 
 
 def _ended(span: Span, end_ns: int) -> bool:

@@ -13,15 +13,28 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 from execution_tracker.integrations._dressing import dress, owners_of, undress
 from execution_tracker.tracker import ExecutionTracker
-from execution_tracker.tracking import error_text
 
 if TYPE_CHECKING:
     from execution_tracker.integrations._dressing import Pattern
+
+
+class _Running(NamedTuple):
+    """The execution inside which code runs. It keeps no tracker alive, as contexts may be copied and kept."""
+
+    listener: ref[Listener]
+    tracker: ref[ExecutionTracker]
+    routine_id: Any
+    execution_id: int
+
+
+_running: ContextVar[_Running | None] = ContextVar("execution_tracker_routilux", default=None)
 
 
 class Listener:
@@ -85,14 +98,20 @@ class Listener:
         if routine_id is None:  # it is in the flow no more
             return function(*args, **kwargs)
         tracker = self.tracker  # the next run may begin before this ends
-        execution = _quietly(tracker.record_routine_start, routine_id, _quietly(params))
-        end = functools.partial(_quietly, tracker.record_routine_end, routine_id, execution_id=execution)
+        block = _quietly(tracker.track, routine_id, _quietly(params))
+        if block is None or _quietly(block.__enter__) is None:
+            return function(*args, **kwargs)
+        outer = _running.get()
+        _running.set(_Running(ref(self), ref(tracker), routine_id, block.execution_id))
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            end(status="failed", error=error_text(error))
+            _quietly(block.__exit__, type(error), error, None)
             raise
-        end(result=None if _is_engines(result) else result)
+        finally:
+            _running.set(outer)
+        block.result = None if _is_engines(result) else result
+        _quietly(block.__exit__, None, None, None)
         return result
 
     def emitted(self, event: Any, slots: Callable[[], list[Any]], data: dict[str, Any]) -> None:
@@ -101,9 +120,18 @@ class Listener:
 
     def _record_event(self, event: Any, slots: Callable[[], list[Any]], data: dict[str, Any]) -> None:
         source, *targets = (self.flow._get_routine_id(part.routine) for part in (event, *slots()))
-        tracker, kept = self.tracker, _without_engines(data)
+        tracker, execution_id = self._emitter(source)
+        kept = _without_engines(data)
         for target in targets or [None]:
-            tracker.record_event(source, event.name, target, kept)
+            tracker.record_event(source, event.name, target, kept, execution_id=execution_id)
+
+    def _emitter(self, source: Any) -> tuple[ExecutionTracker, int | None]:
+        """Return the execution of the source inside which this is called, if it is one, and what it is recorded on."""
+        running = _running.get()
+        is_inside = running is not None and running.listener() is self and running.routine_id == source
+        if running is None or not is_inside or (tracker := running.tracker()) is None:
+            return self.tracker, None
+        return tracker, running.execution_id
 
 
 def listener_of(flow: Any) -> Listener | None:

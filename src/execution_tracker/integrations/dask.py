@@ -44,11 +44,12 @@ def track_cluster(client: Client, tracker: ExecutionTracker) -> ClusterContext:
             meanwhile, or did not tell everything in half a minute: then the tracker has what came before. Where the
             block raises, its own error goes on instead.
 
-    The routine id is dask's prefix of the key (``load`` of ``load-8c3f…``), params are the ``key`` and the address of
-    the ``worker``. Times are those of the worker's own clock; between hosts they are as exact as the clocks agree.
-    The status is ``"completed"``, ``"failed"`` with the error, ``"cancelled"`` where the task was cancelled while it
-    ran, or ``"rescheduled"``. Each retry is an execution of its own. What a worker was running when it was lost has
-    failed with the error ``WorkerLost``, unless it was lost within milliseconds, before it could report the start.
+    The routine id is dask's prefix of the key (``load`` of ``load-8c3f…``), the worker is the address of dask's, params
+    are the ``key`` and that ``worker``. Times are those of the worker's own clock; between hosts they are as exact as
+    the clocks agree. The status is ``"completed"``, ``"failed"`` with the error, ``"cancelled"`` where the task was
+    cancelled while it ran, or ``"rescheduled"``. Each retry is an execution of its own. What a worker was running when
+    it was lost has failed with the error ``WorkerLost``, unless it was lost within milliseconds, before it could report
+    the start.
 
     An execution belongs to the context in which it ends. One that began before has its true start. One that still runs
     when the context ends is neither waited for nor recorded; a context that is open when it ends records it.
@@ -237,8 +238,9 @@ class _Reports:
     def record(self, tracker: ExecutionTracker) -> None:
         """Record the executions that ended, in the order of their starts."""
         for start, elapsed, prefix, key, worker, status, error in sorted(self.ended, key=itemgetter(0)):
+            start_ns, elapsed_ns = round(start * SECOND_NS), round(elapsed * SECOND_NS)
             params = {"key": key, "worker": worker}
-            tracker._record_ended(prefix, params, status, error, round(start * SECOND_NS), round(elapsed * SECOND_NS))
+            tracker._record_ended(prefix, start_ns, elapsed_ns, status, params, None, error, worker=worker)
 
 
 # What is defined inside a function travels to the cluster as code, so this package need not be there.

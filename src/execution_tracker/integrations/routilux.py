@@ -53,8 +53,9 @@ def instrument(flow: Any, tracker: ExecutionTracker | None = None) -> ExecutionT
     """Track every routine of a flow from first to last, on routilux 0.8.1 to 1.1.
 
     Each call of a slot's handler, on the engine of today of a routine's logic, becomes an execution with its arguments,
-    result, failure (``TypeName: message``) and true times; a retry is an execution of its own. Each event becomes one
-    record for each slot that it goes to. Ids are those of the flow. Live objects of the engine, such as the job state,
+    result, failure (``TypeName: message``) and true times; a retry is an execution of its own, and so is a call inside
+    of another, as a child of that. Each event becomes one record for each slot that it goes to, and names the execution
+    that emitted it. Ids are those of the flow. Live objects of the engine, such as the job state,
     are left out of params and data. What an old engine records by itself does not come on top.
 
     Args:

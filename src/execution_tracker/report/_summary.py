@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from heapq import heappop, heappush
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker import analysis
+from execution_tracker import _timeline
+from execution_tracker._metrics import named
+from execution_tracker._run import AT_NS, ERROR, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, STATUS, WIDTH
 from execution_tracker.payloads import json_safe
-from execution_tracker.persistence import names_of
-from execution_tracker.timestamps import ClockFace, to_ns
 
 if TYPE_CHECKING:
-    from execution_tracker.folding import Snapshot
-    from execution_tracker.metrics import Metrics
-    from execution_tracker.pairing import Record
+    from collections.abc import Iterator
+
+    from execution_tracker._metrics import Metrics
+    from execution_tracker._run import Run
 
 UNKNOWN = "-"
 NO_NAME = "A run without a name"
@@ -148,7 +150,7 @@ def name_of(routine_id: Any, limit: int = 200) -> str:
     >>> name_of("parse"), name_of(5), name_of(" ")
     ('parse', '5', '(no name)')
     """
-    name = analysis.name_of(routine_id)
+    name = _timeline.name_of(routine_id)
     return printable(name, limit) if name.strip() else "(no name)"
 
 
@@ -161,18 +163,27 @@ def text_of(value: Any, limit: int = 200) -> str:
 # --- what there is to say ---
 
 
-def subtitle(run: Snapshot, metrics: Metrics) -> str:
+def subtitle(run: Run, metrics: Metrics) -> str:
     """Return when a run started and what is in it, in one line."""
     if not (metrics["total_executions"] or metrics["total_events"]):
         return "Nothing was recorded."
-    # Of each routine and of the events the oldest one is the first.
-    texts = [records[0].get("start_time") for records in run.executions.values() if records]
-    texts += [event.get("timestamp") for event in run.events[:1]]
-    begun = [(instant_ns, text_of(text)) for text in texts if (instant_ns := to_ns(text)) is not None]
-    if run.dropped.first_start_ns is not None:
-        begun.append((run.dropped.first_start_ns, ClockFace().text(run.dropped.first_start_ns)))
     counts = f"{counted(metrics['total_routines'], 'routine')}, {counted(metrics['total_events'], 'event')}."
-    return f"Started {_second(min(begun)[1])}. {counts}" if begun else counts
+    _, begin = min(_begins(run), default=(0, ""))
+    return f"Started {_second(begin)}. {counts}" if begin else counts
+
+
+def _begins(run: Run) -> Iterator[tuple[int, str]]:
+    """Yield the first moments of each routine, of the events and of what was dropped, with their texts."""
+    parts = [(routine.rows, START_NS, WIDTH, RECORD, "start_time") for routine in run.routines.values()]
+    parts.append((run.events, AT_NS, EVENT_WIDTH, EVENT_RECORD, "timestamp"))
+    for rows, column, width, outside, key in parts:
+        times = rows[column::width]
+        first_ns = min((time_ns for time_ns in times if time_ns is not None), default=None)
+        if first_ns is not None:
+            record = rows[times.index(first_ns) * width + outside]
+            yield first_ns, run.clock.text(first_ns) if record is None else text_of(record.get(key))
+    if run.dropped_span_ns[0] is not None:
+        yield run.dropped_span_ns[0], run.clock.text(run.dropped_span_ns[0])
 
 
 def _second(time: str) -> str:
@@ -192,10 +203,10 @@ def headline(metrics: Metrics) -> dict[str, str]:
     }
 
 
-def by_total_time(metrics: Metrics) -> list[tuple[str, Metrics]]:
-    """Return the names of the routines and their performances, those that took most first."""
+def by_self_time(metrics: Metrics) -> list[tuple[str, Metrics]]:
+    """Return the names of the routines and their performances, those that took most themselves first."""
     routines: list[tuple[str, Metrics]] = list(metrics["routines"].items())
-    routines.sort(key=lambda item: (item[1]["total_execution_time"], item[1]["total_executions"]), reverse=True)
+    routines.sort(key=lambda item: (item[1]["self_execution_time"], item[1]["total_executions"]), reverse=True)
     return [(name_of(name), performance) for name, performance in routines]
 
 
@@ -207,57 +218,74 @@ def time_of(performance: Metrics, which: str) -> str:
 
 
 def share_of(performance: Metrics, metrics: Metrics) -> float:
-    """Return the part of all execution time that one routine took, 0 to 1."""
-    total = metrics["total_execution_time"]
-    part: float = performance["total_execution_time"] / total if total else 0.0
+    """Return the part of all execution time that one routine took itself, 0 to 1."""
+    total = metrics["self_execution_time"]
+    part: float = performance["self_execution_time"] / total if total else 0.0
     return min(max(part, 0.0), 1.0)
 
 
 class Step(NamedTuple):
-    """An execution on the critical path, and for how long it had waited for the event that fed it."""
+    """An execution on the critical path."""
 
     position: int  # in the executions of the timeline
-    execution: analysis.Execution
-    fed_at_ns: int | None  # None for the first
+    execution: _timeline.Execution
+    since_ns: int  # from when on it waited
+    end_ns: int  # when it started if it runs
+    own_ns: int  # while it ran, and no later step did
 
     @property
     def waited_ns(self) -> int:
-        """The time from that event to the start."""
-        return 0 if self.fed_at_ns is None else self.execution.start_ns - self.fed_at_ns
-
-    @property
-    def end_ns(self) -> int:
-        """When it ended; when it started if it runs, or was given an earlier end by hand."""
-        return max(self.execution.end_ns or 0, self.execution.start_ns)
+        """The time until its start."""
+        return self.execution.start_ns - self.since_ns
 
 
 class Path(NamedTuple):
-    """The critical path, on the time axis."""
+    """The critical path, on the time axis; its steps may overlap, and one may lie within another."""
 
     steps: list[Step]
     begin_ns: int
-    length_ns: int
-    waited_ns: int
+    length_ns: int  # from its begin to its end
+    waited_ns: int  # of its length
     late_ns: int  # after the start of the run; 0 if that is next to nothing
 
 
-def critical_path(timeline: analysis.Timeline) -> Path:
+def critical_path(timeline: _timeline.Timeline) -> Path:
     """Return the critical path of a run; without steps if nothing ended."""
-    steps = [
-        Step(position, timeline.executions[position], emission.at_ns if emission else None)
-        for position, emission in analysis.steps_in(timeline).items()
-    ]
-    if not steps:
+    path = _timeline.path_of(timeline)
+    if not path:
         return Path([], 0, 0, 0, 0)
-    begin_ns, end_ns = min(step.execution.start_ns for step in steps), max(step.end_ns for step in steps)
-    late_ns, lasted_ns = begin_ns - timeline.executions[0].start_ns, end_ns - timeline.executions[0].start_ns
-    return Path(
-        steps,
-        begin_ns,
-        end_ns - begin_ns,
-        sum(step.waited_ns for step in steps),
-        late_ns if 100 * late_ns > lasted_ns else 0,
-    )
+    executions = [timeline.executions[step.position] for step in path]
+    waits = [(min(step.at_ns, each.start_ns), each.start_ns) for step, each in zip(path, executions, strict=True)]
+    spans = [(each.start_ns, each.start_ns + max(each.elapsed_ns or 0, 0)) for each in executions]
+    steps = [
+        Step(step.position, timeline.executions[step.position], since_ns, end_ns, own_ns)
+        for step, (since_ns, _), (_, end_ns), own_ns in zip(path, waits, spans, _times_as_latest(spans), strict=True)
+    ]
+    run_ns, begin_ns, end_ns = timeline.executions[0].start_ns, min(spans)[0], max(step.end_ns for step in steps)
+    is_late = 100 * (begin_ns - run_ns) > end_ns - run_ns
+    waited_ns = sum(_times_as_latest(waits))
+    return Path(steps, begin_ns, end_ns - begin_ns, waited_ns, begin_ns - run_ns if is_late else 0)
+
+
+def _times_as_latest(spans: list[tuple[int, int]]) -> list[int]:
+    """Return how much of each span lies in none that comes later in the list, so that no time counts twice.
+
+    >>> _times_as_latest([(0, 10), (2, 5), (4, 6)])
+    [6, 2, 2]
+    """
+    times = [0] * len(spans)
+    moments = [(moment, index) for index, span in enumerate(spans) for moment in span]
+    open_: list[int] = []  # a heap of the numbers of spans that have begun, negative: the latest is the first
+    before = 0
+    for moment, index in sorted(moments):
+        while open_ and spans[-open_[0]][1] <= before:
+            heappop(open_)
+        if open_:
+            times[-open_[0]] += moment - before
+        if moment == spans[index][0]:
+            heappush(open_, -index)
+        before = moment
+    return times
 
 
 def ends_of(edge: dict[str, Any]) -> tuple[str, str, str]:
@@ -266,14 +294,15 @@ def ends_of(edge: dict[str, Any]) -> tuple[str, str, str]:
     return name_of(source, 40), name_of(event, 40), "" if target is None else name_of(target, 40)
 
 
-def led_nowhere(edges: list[dict[str, Any]]) -> str:
-    """Return a sentence on the events that fed no execution, an empty one if all did."""
-    left = [(edge["count"] - edge["fed"], *ends_of(edge)) for edge in edges if edge["count"] > edge["fed"]]
+def led_nowhere(edges: list[dict[str, Any]], metrics: Metrics) -> str:
+    """Return a sentence on the events that caused no execution, an empty one if all did."""
+    left = [(edge["count"] - edge["caused"], *ends_of(edge)) for edge in edges if edge["count"] > edge["caused"]]
     if not left:
         return ""
     left.sort(key=lambda edge: edge[0], reverse=True)
     named = [f"{source} {event}{f' → {target}' * bool(target)} ({count:,})" for count, source, event, target in left]
-    return f"Led to no start: {counted(sum(edge[0] for edge in left), 'event')}: {some(named)}."
+    known = " that is known" * bool(metrics["dropped_executions"] or metrics["dropped_events"])
+    return f"Led to no start{known}: {counted(sum(edge[0] for edge in left), 'event')}: {some(named)}."
 
 
 class Failures(NamedTuple):
@@ -284,22 +313,21 @@ class Failures(NamedTuple):
     executions: int
 
 
-def failures(run: Snapshot) -> list[Failures]:
+def failures(run: Run) -> list[Failures]:
     """Return what failed and why, the most frequent first."""
-    names = names_of(run)
     counts: dict[tuple[str, str], int] = {}
-    for routine_id, records in run.executions.items():
-        for record in records:
-            if is_failed(record):
-                group = names[routine_id], text_of(record.get("error")) or "no message"
+    for routine_id, name in named(run.routines).items():
+        rows = run.routines[routine_id].rows
+        for status, error in zip(rows[STATUS::WIDTH], rows[ERROR::WIDTH], strict=True):
+            if is_failed(status):
+                group = name, text_of(error) or "no message"
                 counts[group] = counts.get(group, 0) + 1
     groups = [Failures(name_of(routine), message, count) for (routine, message), count in counts.items()]
     return sorted(groups, key=lambda group: group.executions, reverse=True)
 
 
-def is_failed(record: Record) -> bool:
-    """Tell whether the metrics count this execution as failed, whatever its status is."""
-    status = record.get("status")
+def is_failed(status: Any) -> bool:
+    """Tell whether the metrics count an execution with this status as failed."""
     return isinstance(status, str) and status == "failed"
 
 

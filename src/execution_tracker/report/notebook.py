@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker import metrics
+from execution_tracker import _metrics
+from execution_tracker._run import STATUS, WIDTH
 from execution_tracker.report import _summary as summary
 
 if TYPE_CHECKING:
-    from execution_tracker.folding import Snapshot
+    from execution_tracker._metrics import Measured
     from execution_tracker.tracker import ExecutionTracker
 
 _MAX_ROUTINES = 20
@@ -37,43 +39,38 @@ def short_text(tracker: ExecutionTracker) -> str:
     is_mine = lock._is_owned()  # asked for in the middle of a fold of this thread
     try:
         may_fold = is_mine or lock.acquire(timeout=_PATIENCE_S)
-        run = tracker._snapshot() if may_fold else tracker._fold.snapshot()
+        counts = tracker._read(lambda fold: _counts(fold.measured())) if may_fold else _counts(tracker._fold.run())
     finally:
         if not is_mine and lock._is_owned():  # also if Ctrl-C came as soon as it was acquired
             lock.release()
-    return f"<{type(tracker).__name__} {summary.printable(repr(tracker.flow_id), 60)}: {_counts(run)}>"
+    return f"<{type(tracker).__name__} {summary.printable(repr(tracker.flow_id), 60)}: {counts}>"
 
 
-def _counts(run: Snapshot) -> str:
-    statuses = [record.get("status") for records in run.executions.values() for record in records]
-    executions, failed, running = len(statuses), _count(statuses, "failed"), _count(statuses, "running")
-    for dropped in run.dropped.routines.values():
-        counts = dropped["status_counts"]
-        executions += sum(counts.values())
-        failed += counts.get("failed", 0)
-        running += counts.get("running", 0)
-    events = summary.counted(len(run.events) + run.dropped.events, "event")
-    return f"{summary.counted(executions, 'execution')}, {failed:,} failed, {running:,} running, {events}"
-
-
-def _count(statuses: list[Any], wanted: str) -> int:
-    return sum(isinstance(status, str) and status == wanted for status in statuses)
+def _counts(run: Measured) -> str:
+    statuses: Counter[Any] = Counter()
+    for routine in run.routines.values():
+        statuses.update(routine.rows[STATUS::WIDTH])
+        if routine.dropped:
+            statuses.update(routine.dropped.status_counts)
+    executions = summary.counted(statuses.total(), "execution")
+    events = summary.counted(run.event_count + run.dropped_events, "event")
+    return f"{executions}, {statuses['failed']:,} failed, {statuses['running']:,} running, {events}"
 
 
 def html_text(tracker: ExecutionTracker) -> str:
-    """Return the headline of a run and its routines by total time as HTML that needs nothing else.
+    """Return the headline of a run and its routines by self time as HTML that needs nothing else.
 
     >>> from execution_tracker import ExecutionTracker
     >>> "&lt;b&gt;" in html_text(ExecutionTracker("<b>"))
     True
     """
-    run = tracker._snapshot()
-    numbers = metrics.run_metrics(tracker.flow_id, run)
+    run = tracker._run()
+    numbers = _metrics.metrics_of(tracker.flow_id, run)
     parts = [
         f'<div style="font-weight:bold">{escape(summary.text_of(tracker.flow_id) or summary.NO_NAME)}</div>',
         f'<div style="opacity:0.65">{escape(summary.subtitle(run, numbers))}</div>',
         _headline(numbers),
-        _routines(summary.by_total_time(numbers), numbers),
+        _routines(summary.by_self_time(numbers), numbers),
         *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in summary.missing(numbers)),
     ]
     return f'<div style="max-width:60em">{"".join(parts)}</div>'

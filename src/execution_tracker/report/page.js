@@ -62,9 +62,9 @@
 
   function routines() {
     if (!RUN.routines.length) return void put("routines", element("p", { class: "muted" }, "No routine ran."));
-    const total = numbers.total_execution_time;
+    const total = numbers.self_execution_time;
     const share = (row) => {
-      const part = total ? row[6] / total : 0;
+      const part = total ? row[7] / total : 0;
       const bar = element("i");
       bar.style.width = `${100 * part}%`;
       return element("span", {}, part > 0 && part < 0.01 ? "<1%" : `${(100 * part).toFixed(0)}%`, element("span", { class: "share" }, bar));
@@ -74,9 +74,9 @@
       ["Executions", "number", (row) => row[1]],
       ["Failed", "number", (row) => row[2], (row) => row[2] ? element("span", { class: "bad" }, count(row[2])) : "\u2013"],
       time("Median", 3), time("p95", 4), time("Longest", 5), time("Total", 6),
-      ["Share", "number", (row) => row[6], share],
-      ["On critical path", "number", (row) => row[7], (row) => row[7] ? duration(row[7]) : "\u2013"],
-    ], RUN.routines, 6);
+      ["Share", "number", (row) => row[7], share],
+      ["On critical path", "number", (row) => row[8], (row) => row[8] ? duration(row[8]) : "\u2013"],
+    ], RUN.routines, 7);
   }
 
   function edges() {
@@ -92,7 +92,7 @@
       ["Rate", "number", (row) => row[4], (row) => rate(row[4])],
       ["Started an execution", "number", (row) => row[5]],
       ...["Median wait", "Longest wait"].map((title, index) =>
-        [title, "number", (row) => row[6 + index], (row) => (row[5] ? duration(row[6 + index]) : "\u2013")]),
+        [title, "number", (row) => row[6 + index], (row) => (row[6 + index] === null ? "\u2013" : duration(row[6 + index]))]),
     ], flow.edges, 7);
     if (RUN.led_nowhere) put("edges", element("p", { class: "muted hint" }, RUN.led_nowhere));
   }
@@ -124,7 +124,7 @@
     }
     if (RUN.routines.filter((row) => row[6]).length > RUN.histograms.length) {
       document.getElementById("histograms").after(element("p", { class: "muted hint" },
-        `The ${count(RUN.histograms.length)} of ${count(RUN.routines.length)} routines with the longest total time.`));
+        `The ${count(RUN.histograms.length)} of ${count(RUN.routines.length)} routines that took most themselves.`));
     }
   }
 

@@ -12,15 +12,15 @@ from heapq import heappop, heappush, nlargest
 from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker import analysis, metrics
-from execution_tracker.pairing import Record
+from execution_tracker import _metrics, _timeline, analysis
+from execution_tracker._run import ERROR, PARAMS, START_NS, STATUS, WIDTH
+from execution_tracker.collector import built_at_once
 from execution_tracker.payloads import json_safe, snapshot
-from execution_tracker.persistence import names_of
 from execution_tracker.report import _summary as summary
-from execution_tracker.timestamps import SECOND_NS, to_ns
+from execution_tracker.timestamps import SECOND_NS
 
 if TYPE_CHECKING:
-    from execution_tracker.folding import Snapshot
+    from execution_tracker._run import Run
     from execution_tracker.tracker import ExecutionTracker
 
 MAX_DRAWN = 50_000  # executions in the timeline; docs/html-report.md has the measurements
@@ -46,21 +46,20 @@ class Bar(NamedTuple):
     start_ns: int
     duration_ns: int | None  # None while it runs
     kind: int
-    fed_at_ns: int | None  # on the critical path, when that for which it waited came; None beside it
-    record: Record
+    step: summary.Step | None  # of the critical path
+    execution: _timeline.Execution
 
 
 def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return everything that the page shows of a run."""
-    run = tracker._snapshot()
-    names = names_of(run)
-    numbers = metrics.run_metrics("", _numbered(run, names))
+    run = tracker._run()
+    names = _metrics.named(run.routines)
+    numbers = _metrics.metrics_of("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
-    timeline = analysis.timeline_of(run)
+    timeline = built_at_once(lambda: _timeline.timeline_of(run))
     path = summary.critical_path(timeline)
-    fed_at_ns = {step.position: step.execution.start_ns - step.waited_ns for step in path.steps}
-    bars = _bars(timeline, names, fed_at_ns)
-    unplaced = sum(map(len, run.executions.values())) - len(bars)
+    bars = _bars(timeline, names, {step.position: step for step in path.steps})
+    unplaced = run.executions - len(bars)
     by_name = {name: routine for name, routine in zip(names.values(), routines, strict=True) if routine}
     largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
     origin_ns = bars[0].start_ns if bars else 0
@@ -76,11 +75,11 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
             "steps": len(path.steps),
             **{key: _seconds(getattr(path, f"{key}_ns")) for key in ("length", "waited", "late")},
         },
-        "timeline": _timeline(bars, set(largest), origin_ns),
+        "timeline": _drawn(bars, set(largest), origin_ns),
         "histograms": _histograms(bars, largest),
         "failures": _failures(run, names, origin_ns),
         "flow_graph": _flow_graph(edges, names),
-        "led_nowhere": summary.led_nowhere(edges),
+        "led_nowhere": summary.led_nowhere(edges, numbers),
     }
 
 
@@ -97,33 +96,26 @@ def text(value: Any) -> str:
     return whole if len(whole) <= MAX_TEXT else whole[: MAX_TEXT - 1] + "…"
 
 
-def _numbered(run: Snapshot, names: dict[Any, str]) -> Snapshot:
+def _numbered(run: Run, names: dict[Any, str]) -> Run:
     """Return a run whose routines are called by their numbers."""
-    dropped = run.dropped.copy()
-    dropped.routines = {
-        str(number): run.dropped.routines[routine_id]
-        for number, routine_id in enumerate(names)
-        if routine_id in run.dropped.routines
-    }
-    executions = {str(number): run.executions.get(routine_id, []) for number, routine_id in enumerate(names)}
-    return run._replace(executions=executions, dropped=dropped)
+    return run._replace(routines={str(number): run.routines[routine_id] for number, routine_id in enumerate(names)})
 
 
 def _weight(routine: dict[str, Any] | None) -> tuple[float, int]:
-    return (routine["total_execution_time"], routine["total_executions"]) if routine else (0.0, 0)
+    return (routine["self_execution_time"], routine["total_executions"]) if routine else (0.0, 0)
 
 
 def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> list[list[Any]]:
     on_path = [0] * len(routines)
     for bar in bars:
-        if bar.fed_at_ns is not None:
-            on_path[bar.routine] += bar.duration_ns or 0
+        if bar.step is not None:
+            on_path[bar.routine] += bar.step.own_ns
     return [
         [
             number,
             routine["total_executions"],
             routine["failed"],
-            *(routine[f"{which}_execution_time"] for which in ("median", "p95", "max", "total")),
+            *(routine[f"{which}_execution_time"] for which in ("median", "p95", "max", "total", "self")),
             on_path[number] / SECOND_NS,
         ]
         for number, routine in enumerate(routines)
@@ -134,15 +126,15 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(timeline: analysis.Timeline, names: dict[Any, str], fed_at_ns: dict[int, int]) -> list[Bar]:
+def _bars(timeline: _timeline.Timeline, names: dict[Any, str], steps: dict[int, summary.Step]) -> list[Bar]:
     """Return the executions whose start can be read, by their starts."""
     numbers = {routine_id: number for number, routine_id in enumerate(names)}
     bars = []
     for position, execution in enumerate(timeline.executions):
         duration_ns = execution.elapsed_ns
-        kind = _RUNNING if duration_ns is None else _kind(execution.record.get("status"))
+        kind = _RUNNING if duration_ns is None else _kind(execution.status)
         number = numbers[execution.routine_id]
-        bars.append(Bar(number, execution.start_ns, duration_ns, kind, fed_at_ns.get(position), execution.record))
+        bars.append(Bar(number, execution.start_ns, duration_ns, kind, steps.get(position), execution))
     return bars
 
 
@@ -150,7 +142,7 @@ def _kind(status: Any) -> int:
     return _KINDS.get(status, _OTHER) if type(status) is str else _OTHER
 
 
-def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
+def _drawn(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
     """Return the executions to draw, column by column, in the lanes of their bands."""
     end_ns = max((bar.start_ns + (bar.duration_ns or 0) for bar in bars), default=origin_ns)
     drawn = _most_telling(bars)
@@ -166,11 +158,11 @@ def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
         lanes = list(_lanes(of_band, end_ns))
         for bar, (lane, start_ns) in zip(of_band, lanes, strict=True):
             row = (bar.routine, lane_count + lane, _seconds(start_ns - origin_ns), bar.duration_ns, bar.kind)
-            path = None if bar.fed_at_ns is None else _seconds(bar.fed_at_ns - origin_ns)
+            path = None if bar.step is None else _seconds(bar.step.since_ns - origin_ns)
             for column, value in zip(columns.values(), (*row, path), strict=True):
                 column.append(value)
             for key, column in details.items():
-                column.append(text(bar.record.get(key)))
+                column.append(text(getattr(bar.execution, key)))
         height = 1 + max(lane for lane, _ in lanes)
         shown.append({"routine": routine, "first": lane_count, "lanes": height})
         lane_count += height
@@ -187,13 +179,13 @@ def _timeline(bars: list[Bar], own: set[int], origin_ns: int) -> dict[str, Any]:
 
 
 def _most_telling(bars: list[Bar]) -> list[Bar]:
-    """Return at most so many executions as stay fluent: the critical path, what failed or runs, and the longest."""
+    """Return at most so many executions as stay fluent: what failed or runs, the critical path, and the longest."""
     if len(bars) <= MAX_DRAWN:
         return bars
 
     def telling(index: int) -> tuple[bool, bool, int]:
         bar = bars[index]
-        return bar.fed_at_ns is not None, bar.kind in (_FAILED, _RUNNING), bar.duration_ns or 0
+        return bar.kind in (_FAILED, _RUNNING), bar.step is not None, bar.duration_ns or 0
 
     return [bars[index] for index in sorted(nlargest(MAX_DRAWN, range(len(bars)), key=telling))]
 
@@ -248,21 +240,22 @@ def _histogram(ascending: list[float]) -> dict[str, Any]:
     for time in ascending:
         place = log(time / low) / log(high / low) if logarithmic else (time - low) / (high - low or 1.0)
         bins[min(int(place * len(bins)), len(bins) - 1)] += 1
-    median = metrics.percentile(ascending, 50)
+    median = _metrics.percentile(ascending, 50)
     return {"low": low, "high": high, "logarithmic": logarithmic, "median": median, "bins": bins}
 
 
-def _failures(run: Snapshot, names: dict[Any, str], origin_ns: int) -> dict[str, Any]:
+def _failures(run: Run, names: dict[Any, str], origin_ns: int) -> dict[str, Any]:
     """Return what failed, equal messages of a routine counted together, the most frequent first."""
     failures: dict[tuple[int, str], list[Any]] = {}
-    numbers = {routine_id: number for number, routine_id in enumerate(names)}
-    for routine_id, records in run.executions.items():
-        for record in filter(summary.is_failed, records):
-            number, message = numbers[routine_id], text(record.get("error"))
-            start_ns = to_ns(record.get("start_time"))
-            start = None if start_ns is None else _seconds(start_ns - origin_ns)
-            first = [0, number, message, start, text(record.get("params"))]
-            failures.setdefault((number, message), first)[0] += 1
+    for number, routine_id in enumerate(names):
+        rows = run.routines[routine_id].rows
+        columns = (rows[column::WIDTH] for column in (STATUS, START_NS, PARAMS, ERROR))
+        for status, start_ns, params, error in zip(*columns, strict=True):
+            if summary.is_failed(status):
+                message = text(error)
+                start = None if start_ns is None else _seconds(start_ns - origin_ns)
+                first = [0, number, message, start, text(params)]
+                failures.setdefault((number, message), first)[0] += 1
     listed = nlargest(MAX_LISTED, failures.values(), key=lambda failure: failure[0])
     return {"kept": sum(failure[0] for failure in failures.values()), "different": len(failures), "rows": listed}
 
@@ -277,7 +270,7 @@ def _flow_graph(edges: list[dict[str, Any]], names: dict[Any, str]) -> dict[str,
     traffic: dict[str, int] = {}
     for edge in edges:
         source, target = (_name(edge[key], names) for key in ("source_routine_id", "target_routine_id"))
-        waits = (edge["fed"], edge["median_wait_time"], edge["max_wait_time"])
+        waits = (edge["caused"], edge["median_wait_time"], edge["max_wait_time"])
         rows.append([source, text(edge["event_name"]), target, edge["count"], edge["rate"], *waits])
         for name in (source, target):
             if name is not None and target is not None:
@@ -290,14 +283,14 @@ def _flow_graph(edges: list[dict[str, Any]], names: dict[Any, str]) -> dict[str,
             ends = nodes.get(source, len(nodes)), nodes.get(target, len(nodes))
             link = links.setdefault(ends, [*ends, 0, 0.0, []])
             link[2] += count
-            link[3] = max(link[3], max_wait)
+            link[3] = max(link[3], max_wait or 0.0)
             link[4].append(event)
     for row in rows:
         row[0], row[2] = text(row[0]), None if row[2] is None else text(row[2])
     for link in links.values():
         link[4] = [*dict.fromkeys(link[4])][:5]
     return {
-        "edges": nlargest(MAX_LISTED, rows, key=lambda row: (row[7], row[3])),
+        "edges": nlargest(MAX_LISTED, rows, key=lambda row: (row[7] or 0.0, row[3])),
         "edge_count": len(rows),
         "nodes": [[text(name), numbers.get(name)] for name in nodes],
         "folded": len(traffic) - len(nodes),
@@ -310,4 +303,4 @@ def _name(routine_id: Any, names: dict[Any, str]) -> str | None:
     """Return the name of a routine that an event names; what has no executions need not be known."""
     if routine_id is None:
         return None
-    return names[routine_id] if routine_id in names else analysis.name_of(routine_id)
+    return names[routine_id] if routine_id in names else _timeline.name_of(routine_id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker import analysis, metrics
+from execution_tracker import _metrics, _timeline, analysis
+from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.report import _summary as summary
 from execution_tracker.timestamps import SECOND_NS
@@ -54,19 +55,19 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     Nothing was recorded.
     """
     console = console or Console()
-    run = tracker._snapshot()
-    numbers = metrics.run_metrics(tracker.flow_id, run)
+    run = tracker._run()
+    numbers = _metrics.metrics_of(tracker.flow_id, run)
     name = summary.text_of(tracker.flow_id) or summary.NO_NAME
     sections: list[list[Any]] = [[_Name(name, "bold"), Text(summary.subtitle(run, numbers), style="dim")]]
     unplaced = 0
     if numbers["total_executions"] or numbers["total_events"]:
-        timeline = analysis.timeline_of(run)
-        unplaced = sum(map(len, run.executions.values())) - len(timeline.executions)
+        timeline = built_at_once(lambda: _timeline.timeline_of(run))
+        unplaced = run.executions - len(timeline.executions)
         sections += [
             [_headline(numbers, console.width)],
             _routines(numbers, console.width),
             _critical_path(summary.critical_path(timeline), console.width),
-            _waits(analysis.event_edges_in(timeline)),
+            _waits(analysis.event_edges_in(timeline), numbers),
             _failures(summary.failures(run), numbers["failed"]),
         ]
     sections.append([Text(sentence, style="dim") for sentence in summary.missing(numbers, unplaced)])
@@ -125,7 +126,7 @@ def _headline(numbers: dict[str, Any], width: int) -> Table:
 
 
 def _routines(numbers: dict[str, Any], width: int) -> list[Any]:
-    routines = summary.by_total_time(numbers)
+    routines = summary.by_self_time(numbers)
     if not routines:
         return []
     longest_name = max(cell_len(name) for name, _ in routines[:_MAX_ROUTINES])
@@ -143,7 +144,7 @@ def _routines(numbers: dict[str, Any], width: int) -> list[Any]:
             _Bar([(0.0, part, "━", "cyan")], bar_width),
         )
     rest = routines[_MAX_ROUTINES:]
-    took = summary.duration(sum(routine["total_execution_time"] for _, routine in rest))
+    took = summary.duration(sum(routine["self_execution_time"] for _, routine in rest))
     return [table, *_more(len(rest), "routine", f", {took} in total")]
 
 
@@ -151,19 +152,19 @@ def _critical_path(path: summary.Path, width: int) -> list[Any]:
     """Return the steps in their order; of many, those that cost most, by their numbers."""
     if not path.steps:
         return []
-    costs = [step.end_ns - step.execution.start_ns + step.waited_ns for step in path.steps]
+    costs = [step.own_ns + step.waited_ns for step in path.steps]
     costliest = sorted(range(len(costs)), key=lambda number: costs[number], reverse=True)[:_MAX_STEPS]
     table = _table("Step", "<Routine", "Waited", "Took", "<")
     for number in sorted(costliest):
         step = path.steps[number]
-        moments = step.execution.start_ns - step.waited_ns, step.execution.start_ns, step.end_ns
-        fed, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
+        moments = step.since_ns, step.execution.start_ns, step.end_ns
+        since, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
         table.add_row(
             f"{number + 1:,}",
             _Name(summary.name_of(step.execution.routine_id)),
             Text(_duration(step.waited_ns) if step.waited_ns else "", style="yellow"),
-            summary.duration(step.execution.record.get("execution_time")),
-            _Bar([(fed, start, "╌", "yellow"), (start, end, "━", "cyan")], 16 if width >= _WIDE else 0),
+            summary.UNKNOWN if step.execution.elapsed_ns is None else _duration(step.execution.elapsed_ns),
+            _Bar([(since, start, "╌", "yellow"), (start, end, "━", "cyan")], 16 if width >= _WIDE else 0),
         )
     waiting = f", {_duration(path.waited_ns)} of it waiting" if path.waited_ns else ""
     title = Text.assemble(
@@ -182,8 +183,8 @@ def _duration(time_ns: int) -> str:
     return summary.duration(time_ns / SECOND_NS)
 
 
-def _waits(edges: list[dict[str, Any]]) -> list[Any]:
-    waited = sorted((edge for edge in edges if edge["fed"]), key=lambda edge: edge["max_wait_time"], reverse=True)
+def _waits(edges: list[dict[str, Any]], numbers: dict[str, Any]) -> list[Any]:
+    waited = sorted((edge for edge in edges if edge["caused"]), key=lambda edge: edge["max_wait_time"], reverse=True)
     parts: list[Any] = []
     if waited:
         table = _table("<From", "<Event", "<To", "Count", "Median", "Longest")
@@ -192,7 +193,7 @@ def _waits(edges: list[dict[str, Any]]) -> list[Any]:
             table.add_row(*map(_Name, summary.ends_of(edge)), f"{edge['count']:,}", *times)
         title = Text.assemble(("Longest waits", "bold"), ", from an event to the start that it led to")
         parts += [title, table, *_more(len(waited) - _MAX_EDGES, "edge")]
-    if sentence := summary.led_nowhere(edges):
+    if sentence := summary.led_nowhere(edges, numbers):
         parts.append(Text(sentence, style="dim"))
     return parts
 

@@ -22,7 +22,7 @@
   }
   if (size < data.total) {
     $("thinned").hidden = false;
-    $("thinned").textContent = `To stay fluent, the timeline shows ${count(size)} of ${count(data.total)} executions: the critical path, the failed, the running, and of the others the longest. ${count(data.total - size)} shorter ones are left out here. All other parts of the page count them.`;
+    $("thinned").textContent = `To stay fluent, the timeline shows ${count(size)} of ${count(data.total)} executions: the failed, the running, the critical path, and of the others the longest. ${count(data.total - size)} shorter ones are left out here. All other parts of the page count them.`;
   }
   if (!size) {
     for (const id of ["timeline", "timeline-hint"]) $(id).hidden = true;
@@ -118,7 +118,7 @@
   const marks = onPath.length ? [
     bars(onPath, { fill_color: null, line_width: thin ? 1 : 2 }),
     figure.segment({
-      x0: to.map((i) => data.path[i]), // where the event came that it waited for
+      x0: to.map((i) => data.path[i]), // when that came for which it waited
       y0: from.map((i) => laneY[data.lane[i]]),
       x1: to.map((i) => data.start[i]),
       y1: to.map((i) => laneY[data.lane[i]]),
@@ -246,7 +246,7 @@
     ].filter(([, value]) => value);
     tip.replaceChildren(
       element("span", { class: `swatch ${KINDS[kind]}` }), element("b", {}, line(names[data.routine[index]], 200)),
-      data.path[index] ? element("span", { class: "muted" }, " \u00b7 on the critical path") : "",
+      data.path[index] !== null ? element("span", { class: "muted" }, " \u00b7 on the critical path") : "",
       element("dl", {}, ...facts.flatMap(([title, value]) =>
         [element("dt", {}, title), element("dd", title === "Error" && kind === FAILED ? { class: "bad" } : {}, value)])));
     const [width, height] = [tip.offsetWidth, tip.offsetHeight];

@@ -1,7 +1,8 @@
-"""Who is calling: threads, tasks, and asyncio in every state of being imported."""
+"""Who is calling: threads, tasks of asyncio and trio, and both libraries in every state of being imported."""
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import gc
 import os
@@ -14,21 +15,25 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
+import trio
 
-from execution_tracker import ExecutionTracker, owners
+from execution_tracker import ExecutionTracker, _callers
 
 
 def owner() -> object:
     """Ask as ``record_*`` does."""
-    if owners.running_loop() is None:
-        return owners.this_thread.owner
-    return owners.running_task_or_thread()
+    thread = _callers.this_thread.caller
+    if _callers.running_loop() is not None or "trio" in sys.modules:
+        return _callers.current_task_or(thread)
+    return thread
 
 
 @pytest.fixture
 def asyncio_not_known_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "running_loop", partial(sys.modules.get, "asyncio"))
+    monkeypatch.setattr(_callers, "running_loop", partial(sys.modules.get, "asyncio"))
 
 
 # --- threads ---
@@ -54,6 +59,29 @@ def test_a_thread_that_gets_the_ident_of_a_dead_one_has_an_owner_of_its_own() ->
     assert len({id(found_owner) for _, found_owner in found}) == 50
     # The system gave some ident twice, or this test shows nothing.
     assert len({ident for ident, _ in found}) < 50
+
+
+def test_a_worker_is_named_as_its_thread_is() -> None:
+    thread = threading.Thread(target=lambda: named.append(_callers.this_thread.caller.name), name="loader-7")
+    named = [_callers.this_thread.caller.name]
+    thread.start()
+    thread.join()
+    assert named == [threading.current_thread().name, "loader-7"]
+
+
+def test_a_thread_that_python_did_not_start_is_named_by_its_ident_and_stays_unknown_to_python() -> None:
+    found: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        found.append(_callers.this_thread.caller.name)
+        found.append(f"Thread {threading.get_ident()}")
+        found.append(str(threading.get_ident() in threading._active))  # type: ignore[attr-defined]
+        done.set()
+
+    _thread.start_new_thread(work, ())
+    assert done.wait(60)
+    assert (found[0], found[2]) == (found[1], "False")
 
 
 # --- tasks ---
@@ -155,6 +183,101 @@ def test_a_log_that_nobody_reads_and_an_open_execution_keep_no_task_alive() -> N
     assert trackers[0].get_performance_metrics()["running"] == 10
 
 
+# --- trio, and anyio on both ---
+
+
+async def one_of_many(tracker: ExecutionTracker, number: int) -> None:
+    """Start first and end last, in the middle of others that do the same."""
+    tracker.record_routine_start("a", number)
+    await anyio.sleep(0.001 * (4 - number))
+    tracker.record_event("a", "e", data=number)
+    tracker.record_routine_end("a", result=number)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("live", [False, True])
+def test_tasks_of_each_library_end_their_own_starts_and_emit_their_own_events(backend: str, live: bool) -> None:
+    tracker = ExecutionTracker()
+    assert not live or tracker.routine_executions == {}
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            for number in range(1, 5):
+                group.start_soon(one_of_many, tracker, number)
+
+    anyio.run(run, backend=backend)
+    records = tracker.routine_executions["a"]
+    assert [record["params"] for record in records] == [record["result"] for record in records]
+    by_id = {record["execution_id"]: record["params"] for record in records}
+    assert [by_id[event["execution_id"]] for event in tracker.event_flow] == [e["data"] for e in tracker.event_flow]
+    tracker._check()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_thread_beside_the_tasks_of_a_library_is_an_owner_of_its_own(backend: str) -> None:
+    async def run() -> list[object]:
+        return [owner(), await anyio.to_thread.run_sync(owner), owner()]
+
+    first, of_thread, again = anyio.run(run, backend=backend)
+    assert first is again
+    assert isinstance(first, weakref.ref)
+    assert isinstance(of_thread, _callers.Thread)
+    assert owner() is _callers.this_thread.caller
+
+
+def test_trio_in_one_thread_and_asyncio_in_another_do_not_meet() -> None:
+    async def both(sleep: Any) -> list[object]:
+        first = owner()
+        await sleep(0.01)
+        return [first, owner()]
+
+    with ThreadPoolExecutor(2) as pool:
+        in_trio = pool.submit(trio.run, both, trio.sleep)
+        in_asyncio = pool.submit(lambda: asyncio.run(both(asyncio.sleep)))
+        found = [in_trio.result(60), in_asyncio.result(60)]
+    assert all(first is second for first, second in found)
+    assert found[0][0] is not found[1][0]
+
+
+def test_a_task_of_trio_is_kept_alive_by_no_log_no_open_execution_and_no_block() -> None:
+    trackers = ExecutionTracker(), ExecutionTracker()
+    gone: list[weakref.ref[Any]] = []
+
+    async def task() -> None:
+        for tracker in trackers:
+            tracker.record_routine_start("a")
+            with tracker.track("b"):
+                await trio.sleep(0)
+        gone.append(weakref.ref(trio.lowlevel.current_task()))
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(task)
+
+    trio.run(run)
+    trackers[1].get_flow_performance()
+    gc.collect()
+    assert [reference() for reference in gone] == [None] * 10
+    assert trackers[0].get_performance_metrics()["running"] == 10
+
+
+@pytest.mark.parametrize("defined", [[], ["in_trio_task"]])
+def test_a_thread_has_its_owner_while_another_imports_trio(monkeypatch: pytest.MonkeyPatch, defined: list[str]) -> None:
+    half_imported = ModuleType("trio")
+    monkeypatch.setitem(sys.modules, "trio", half_imported)
+    assert owner() is _callers.this_thread.caller
+    half_imported.lowlevel = ModuleType("trio.lowlevel")  # type: ignore[attr-defined]
+    for name in defined:
+        setattr(half_imported.lowlevel, name, getattr(trio.lowlevel, name))  # type: ignore[attr-defined]
+    assert owner() is _callers.this_thread.caller
+
+
+def test_a_thread_has_its_owner_where_trio_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trio", None)
+    assert owner() is _callers.this_thread.caller
+
+
 # --- asyncio in every state ---
 
 
@@ -168,7 +291,7 @@ def run_alone(script: str) -> str:
     return result.stdout.strip()
 
 
-def test_recording_and_reading_in_plain_threads_does_not_import_asyncio() -> None:
+def test_recording_and_reading_in_plain_threads_imports_neither_library() -> None:
     script = """
 import sys, threading
 from execution_tracker import ExecutionTracker
@@ -183,7 +306,9 @@ thread.join()
 work()
 tracker.get_performance_metrics(), tracker.routine_executions, tracker.serialize()
 work()
-print(*sorted({"asyncio", "selectors", "ssl"} & sys.modules.keys()))
+with tracker.track("a"):
+    tracker.tracked()(work)()
+print(*sorted({"asyncio", "selectors", "ssl", "trio"} & sys.modules.keys()))
 """
     assert run_alone(script) == ""
 
@@ -207,6 +332,28 @@ print(all(record["status"] == record["params"] for record in tracker.routine_exe
     assert run_alone(script) == "True"
 
 
+def test_tasks_of_trio_are_told_apart_though_it_was_imported_after_the_first_call() -> None:
+    script = """
+from execution_tracker import ExecutionTracker
+tracker = ExecutionTracker()
+tracker.record_routine_start("a", "before")
+import trio
+async def task(name):
+    tracker.record_routine_start("a", name)
+    await trio.sleep(0)
+    await trio.sleep(0)
+    tracker.record_routine_end("a", name)
+async def run():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task, "one")
+        nursery.start_soon(task, "two")
+trio.run(run)
+tracker.record_routine_end("a", "before")
+print(all(record["status"] == record["params"] for record in tracker.routine_executions["a"]))
+"""
+    assert run_alone(script) == "True"
+
+
 @pytest.mark.usefixtures("asyncio_not_known_yet")
 @pytest.mark.parametrize("defined", [[], ["_get_running_loop"], ["current_task"]])
 def test_a_thread_has_its_owner_while_another_imports_asyncio(
@@ -216,11 +363,11 @@ def test_a_thread_has_its_owner_while_another_imports_asyncio(
     for name in defined:
         setattr(half_imported, name, getattr(asyncio, name))
     monkeypatch.setitem(sys.modules, "asyncio", half_imported)
-    assert owner() is owners.this_thread.owner
+    assert owner() is _callers.this_thread.caller
     monkeypatch.setitem(sys.modules, "asyncio", asyncio)
 
     async def run() -> bool:
-        return owner() is owners.this_thread.owner
+        return owner() is _callers.this_thread.caller
 
     assert asyncio.run(run()) is False
 
@@ -228,7 +375,7 @@ def test_a_thread_has_its_owner_while_another_imports_asyncio(
 @pytest.mark.usefixtures("asyncio_not_known_yet")
 def test_a_thread_has_its_owner_where_asyncio_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncio", None)
-    assert owner() is owners.this_thread.owner
+    assert owner() is _callers.this_thread.caller
 
 
 def test_recording_goes_on_in_a_task_after_asyncio_was_taken_out_of_sys_modules(
