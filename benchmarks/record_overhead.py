@@ -52,8 +52,8 @@ def execution_limit(count: int) -> Any:
     log: list[Any] = []
     for number in range(count):
         routine_id = ROUTINES[number % 20]
-        log.extend(("start", routine_id, None, None, 1, None, time_ns(), perf_counter_ns()))
-        log.extend(("completed", routine_id, None, None, None, None, time_ns(), perf_counter_ns()))
+        log.extend(("start", routine_id, None, 1, None, perf_counter_ns(), None, None, None, time_ns()))
+        log.extend(("completed", routine_id, None, None, None, perf_counter_ns(), None, None, None, None))
     return log
 
 
@@ -92,8 +92,8 @@ def params_limit(count: int) -> Any:
     log: list[Any] = []
     for number in range(count):
         routine_id = ROUTINES[number % 20]
-        log.extend(("start", routine_id, {"n": number}, None, 1, None, time_ns(), perf_counter_ns()))
-        log.extend(("completed", routine_id, None, None, None, None, time_ns(), perf_counter_ns()))
+        log.extend(("start", routine_id, {"n": number}, 1, None, perf_counter_ns(), None, None, None, time_ns()))
+        log.extend(("completed", routine_id, None, None, None, perf_counter_ns(), None, None, None, None))
     return log
 
 
@@ -113,7 +113,7 @@ def keeping_provider() -> TracerProvider:
 def event_limit(count: int) -> Any:
     log: list[Any] = []
     for _ in range(count):
-        log.extend(("event", "routine-1", "done", "routine-2", None, None, time_ns(), None))
+        log.extend(("event", "routine-1", None, None, None, perf_counter_ns(), "done", "routine-2", 1, None))
     return log
 
 

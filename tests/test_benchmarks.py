@@ -69,6 +69,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("command", "tables"),
     [
+        ("engine_run.py --count 20 --rounds 2", 10),
         ("record_overhead.py --count 20 --rounds 2", 5),
         ("persistence.py --records 20 --rounds 2 --memory", 5),
         ("import_cost.py --rounds 1", 1),
@@ -91,7 +92,7 @@ def test_the_page_is_written_between_its_marks_and_nowhere_else(run, tmp_path):
     assert between.sub(r"\1", written) == prose
     parts = dict(between.findall(written))
     assert all(text.strip() for text in parts.values())
-    assert parts["targets"].count("\n| ") == 2 + 12
+    assert parts["targets"].count("\n| ") == 2 + 22
     for image in re.findall(r"\]\((performance/\w+\.svg)\)", written):
         assert (tmp_path / image).stat().st_size < 60_000
 
