@@ -391,3 +391,12 @@ def test_recording_goes_on_in_a_task_after_asyncio_was_taken_out_of_sys_modules(
         assert tracker.routine_executions["a"][0]["status"] == "completed"
 
     asyncio.run(run())
+
+
+def test_a_block_that_was_left_is_not_paused() -> None:
+    inner, outer = _callers.Block(owner(), 2), _callers.Block(owner(), 1)
+    outer.enter()
+    inner.pause()  # which was never entered
+    assert _callers.current_blocks.get()[-1] is outer
+    outer.leave()
+    assert outer not in _callers.current_blocks.get()

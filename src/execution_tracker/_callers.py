@@ -23,11 +23,22 @@ class Thread:
 
 
 class _ThisThread(threading.local):
+    caller: Thread
+
     def __init__(self) -> None:
+        self._nameless = Thread(f"Thread {threading.get_ident()}")
+
+    def __getattr__(self, name: str) -> Thread:
+        """Return who calls. A finalizer may, while the thread starts and ``threading`` does not know its name yet."""
+        if name != "caller":
+            raise AttributeError(name)
         # Not current_thread(): it takes a lock, and makes an entry for each thread that it does not know.
-        ident = threading.get_ident()
-        known = getattr(threading, "_active", {}).get(ident)
-        self.caller = Thread(f"Thread {ident}" if known is None else str(known.name))
+        known = getattr(threading, "_active", {}).get(threading.get_ident())
+        caller = self._nameless
+        if known is not None:
+            caller.name = str(known.name)
+            self.caller = caller
+        return caller
 
 
 this_thread = _ThisThread()

@@ -97,7 +97,8 @@ class Fold(ABC):
             self.entries = entries
             del log[taken]
         self._fold_entries()
-        if self.entry is None:  # all was folded; else the chunk would be kept until the next fold
+        # All was folded, and the chunk would be kept until the next fold.
+        if self.entry is None:  # pragma: no branch - else another fold has taken it over
             self.entries = self.items = iter(())
             self.chunk = []
         if self.max_records is not None and not self.is_over:

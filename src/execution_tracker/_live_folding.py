@@ -53,8 +53,8 @@ class LiveFold(Fold):
         self._known: Known = {}  # what was read of the times
 
     def _fold_each(self, entries: Iterator[tuple[Any, ...]]) -> None:
-        if self.is_over:
-            return
+        # No return instead: in CPython 3.10 the jump over it would let signal handlers in.
+        entries = entries if not self.is_over else iter(())
         for self.entry in entries:
             entry = self.entry
             kind, routine_id, *_ = entry
