@@ -707,6 +707,10 @@ OF_A = LIFETIME["routines"]["a"]
         ),
         (lambda lifetime: lifetime | {"first_start_ns": 10**300}, "['first_start_ns']"),
         (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"ended": 99}}}, "['ended']"),
+        (
+            lambda lifetime: lifetime | {"routines": {"a": {key: OF_A[key] for key in OF_A if key != "ended"}}},
+            "['routines']['a']: no field 'ended'",
+        ),
         (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"total_ns": None}}}, "['total_ns']"),
         (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"total_ns": -1}}}, "['total_ns']"),
         (lambda lifetime: lifetime | {"routines": {"a": OF_A | {"self_ns": 10**300}}}, "['self_ns']"),

@@ -425,6 +425,56 @@ def test_no_id_is_given_twice_while_another_run_is_taken_over() -> None:
             assert record_.get("result", record_["params"]) == record_["params"]
 
 
+@pytest.mark.parametrize("ask", [lambda ids: ids.reserve(2), lambda ids: ids.skip(3)])
+def test_ids_that_others_are_given_in_between_are_not_given_again(ask: Callable[[Ids], Any]) -> None:
+    class Raced(Ids):
+        """Others are given ids as soon as it was looked how many there were."""
+
+        @property
+        def issued(self) -> int:
+            issued = super().issued
+            while others and self.give() < others[-1]:
+                pass
+            others.clear()
+            return issued
+
+    ids, others = Raced(), [5]
+    ask(ids)
+    assert not others
+    assert ids.give() > 5
+
+
+@pytest.mark.parametrize("at", ["while it is built", "before what is left was folded"])
+def test_records_are_held_of_a_run_that_is_loaded_meanwhile(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = ExecutionTracker("loaded")
+    loaded.record_routine_start("of the file")
+    data = loaded.serialize()
+    tracker = ExecutionTracker("nightly")
+    tracker.record_routine_start("a")
+
+    def build(before: Fold, live: Any = _storage._live) -> Fold:
+        if at == "while it is built":
+            if not isinstance(before, LiveFold) and before.tables.keys() == {"a"}:
+                tracker.deserialize(data)  # as a signal handler may
+        else:
+            monkeypatch.undo()
+            fold_log = tracker._fold_log
+
+            def come_in() -> None:
+                del tracker._fold_log
+                tracker.deserialize(data)
+                fold_log()
+
+            tracker._fold_log = come_in
+        return live(before)
+
+    monkeypatch.setattr(_storage, "_live", build)
+    executions = tracker.routine_executions
+    assert [*executions] == ["of the file"]
+    executions["of the file"].clear()
+    assert tracker.routine_executions == {"of the file": []}
+
+
 def test_ids_are_given_once_though_others_are_skipped_and_kept_meanwhile() -> None:
     for _ in range(20):
         ids = Ids()

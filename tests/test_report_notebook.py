@@ -139,6 +139,13 @@ def test_the_repr_tells_the_name_and_the_counts() -> None:
     assert repr(tracker) == "<ExecutionTracker 'nightly': 2 executions, 1 failed, 1 running, 1 event>"
 
 
+def test_the_repr_counts_what_the_holder_of_the_records_changed() -> None:
+    tracker = ExecutionTracker("nightly")
+    tracker.record_routine_start("a")
+    tracker.routine_executions["a"].clear()
+    assert repr(tracker) == "<ExecutionTracker 'nightly': 0 executions, 0 failed, 0 running, 0 events>"
+
+
 def test_the_repr_counts_what_was_dropped() -> None:
     tracker = ExecutionTracker("long", max_records=1)
     for _ in range(5):

@@ -298,3 +298,8 @@ def test_what_is_known_of_two_runs_is_known_of_both_as_one(
     for number in range(1, 33):
         for is_aware in (False, True):
             assert both.at(number, is_aware) == (one if number < 21 else other).at(number, is_aware)
+
+
+@pytest.mark.parametrize("text", ["2026-01-01T00:00:6x", "2026-01-01 00:00:60"])
+def test_what_is_no_text_of_a_leap_second_cannot_be_read(text: str) -> None:
+    assert to_utc_ns(text) is None

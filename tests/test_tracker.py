@@ -305,6 +305,17 @@ def test_a_payload_that_leads_back_to_its_tracker_leads_to_the_copy_in_a_copy(du
     assert direct is other
 
 
+def test_a_deep_copy_has_the_text_of_a_payload_that_cannot_be_copied_and_copies_of_the_others() -> None:
+    shared = ["shared"]
+    tracker = ExecutionTracker()
+    tracker.record_event("a", "e", data={"shared": shared, "lock": threading.Lock()})
+    tracker.record_event("a", "e", data={"shared": shared})
+    first, second = (event["data"] for event in copy.deepcopy(tracker).event_flow)
+    assert first["lock"].startswith("<unlocked _thread.lock")
+    assert (first["shared"], second["shared"]) == (shared, shared)
+    assert second["shared"] is not shared
+
+
 def test_a_deep_copy_takes_no_longer_than_its_payloads() -> None:
     tracker = ExecutionTracker()
     for number in range(20_000):
@@ -411,6 +422,19 @@ def test_a_registered_subclass_keeps_its_type_and_its_fields_in_data(tmp_path: P
     assert (loaded.team, loaded.serialize()) == ("data", data)
     plain = ExecutionTracker.load(tmp_path / "run.json")  # a reader that knows nothing of teams
     assert plain.routine_executions == tracker.routine_executions
+
+
+def test_a_field_of_a_subclass_that_serilux_cannot_write_is_written_as_text() -> None:
+    class Broken(serilux.Serializable):
+        def serialize(self, *args: Any, **kwargs: Any) -> Any:
+            raise RuntimeError("no form")
+
+        def __repr__(self) -> str:
+            return "<Broken>"
+
+    data = TeamTracker("nightly", Broken()).serialize()  # type: ignore[arg-type]
+    assert data["team"].startswith("<Broken: ")
+    assert json.loads(json.dumps(data)) == data
 
 
 def test_a_registered_subclass_in_a_flow_comes_back_as_itself() -> None:
