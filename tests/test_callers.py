@@ -400,3 +400,7 @@ def test_a_block_that_was_left_is_not_paused() -> None:
     assert _callers.current_blocks.get()[-1] is outer
     outer.leave()
     assert outer not in _callers.current_blocks.get()
+
+
+def test_a_thread_is_asked_for_its_caller_alone() -> None:
+    assert not hasattr(_callers.this_thread, "name")

@@ -668,3 +668,18 @@ def test_with_a_zone_times_carry_its_offset(clock: FakeClock) -> None:
     assert record["start_time"].endswith("+05:30")
     assert record["end_time"] == tracker.event_flow[0]["timestamp"]
     assert seconds_between(record) == 1.5
+
+
+def test_an_execution_whose_start_cannot_be_read_ends_twice_without_a_time() -> None:
+    written = ExecutionTracker("nightly")
+    written.record_routine_start("a")
+    data = written.serialize()
+    data["routine_executions"]["a"][0]["start_time"] = "at noon"
+    tracker = ExecutionTracker()
+    tracker.deserialize(data)
+    for status in ("completed", "failed"):
+        tracker.record_routine_end("a", status, execution_id=1)
+        assert tracker.get_routine_performance("a")["status_counts"] == {status: 1}
+    (record,) = tracker.routine_executions["a"]
+    assert (record["start_time"], record["status"]) == ("at noon", "failed")
+    assert "execution_time" not in record

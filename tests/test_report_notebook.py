@@ -211,10 +211,13 @@ def test_a_repr_asked_for_within_a_fold_tells_what_is_folded_so_far() -> None:
     tracker._check()
 
 
-def test_a_repr_does_not_wait_for_a_fold_that_waits_for_its_caller() -> None:
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_repr_does_not_wait_for_a_fold_that_waits_for_its_caller(is_held: bool) -> None:
     """As a logger does that has its lock, while a finalizer within a fold of another thread wants to log."""
     tracker = ExecutionTracker("nightly")
     tracker.record_event("a", "b")
+    if is_held:
+        assert len(tracker.event_flow) == 1
     tracker._run()
     held, release = threading.Event(), threading.Event()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -62,3 +63,7 @@ def test_causes_are_read_from_a_row_as_a_tuple() -> None:
 @pytest.mark.parametrize(("payload", "empty"), [({}, True), ("", True), (b"", True), ([0], False), (0, False)])
 def test_only_containers_and_texts_of_pythons_own_are_asked_whether_they_are_empty(payload: Any, empty: bool) -> None:
     assert is_empty(payload) is empty
+
+
+def test_what_is_not_equal_to_itself_is_known_by_its_repr() -> None:
+    assert hashable(Decimal("NaN")) == "Decimal('NaN')"

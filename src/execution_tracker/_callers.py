@@ -35,7 +35,7 @@ class _ThisThread(threading.local):
         # Not current_thread(): it takes a lock, and makes an entry for each thread that it does not know.
         known = getattr(threading, "_active", {}).get(threading.get_ident())
         caller = self._nameless
-        if known is not None:
+        if known is not None:  # pragma: no branch - else no trace function is set yet
             caller.name = str(known.name)
             self.caller = caller
         return caller
