@@ -402,5 +402,10 @@ def test_a_block_that_was_left_is_not_paused() -> None:
     assert outer not in _callers.current_blocks.get()
 
 
-def test_a_thread_is_asked_for_its_caller_alone() -> None:
-    assert not hasattr(_callers.this_thread, "name")
+def test_a_thread_is_found_by_its_first_frame_as_long_as_it_is_in_no_list() -> None:
+    found = []
+    thread = threading.Thread(target=lambda: found.append(_callers._starting_thread()))
+    thread.start()
+    thread.join()
+    assert found == [thread]
+    assert _callers._starting_thread() is None

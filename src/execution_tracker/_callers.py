@@ -23,22 +23,20 @@ class Thread:
 
 
 class _ThisThread(threading.local):
-    caller: Thread
-
     def __init__(self) -> None:
-        self._nameless = Thread(f"Thread {threading.get_ident()}")
-
-    def __getattr__(self, name: str) -> Thread:
-        """Return who calls. A finalizer may, while the thread starts and ``threading`` does not know its name yet."""
-        if name != "caller":
-            raise AttributeError(name)
         # Not current_thread(): it takes a lock, and makes an entry for each thread that it does not know.
-        known = getattr(threading, "_active", {}).get(threading.get_ident())
-        caller = self._nameless
-        if known is not None:  # pragma: no branch - else no trace function is set yet
-            caller.name = str(known.name)
-            self.caller = caller
-        return caller
+        ident = threading.get_ident()
+        known = getattr(threading, "_active", {}).get(ident) or _starting_thread()
+        self.caller = Thread(f"Thread {ident}" if known is None else str(known.name))
+
+
+def _starting_thread() -> threading.Thread | None:
+    """Return the thread that starts here: a finalizer may record before ``threading`` has an entry for it."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    thread = frame.f_locals.get("self")
+    return thread if isinstance(thread, threading.Thread) else None
 
 
 this_thread = _ThisThread()
