@@ -9,6 +9,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
@@ -45,12 +46,14 @@ modules = sys.modules
 
 # Answers None where no event loop of asyncio runs. The first answer, once asyncio is there, is the module.
 running_loop: Any = partial(modules.get, "asyncio")
+# Its name is "trio" where a task of trio may run: asking trio costs a microsecond. Replaced once trio is there.
+running_library: Any = SimpleNamespace(name="trio")
 
 
 def current_task_or(thread: object) -> object:
     """Return the owner of a call made where a loop of asyncio may run, or one of trio."""
     # A weak reference, as a log that nobody reads must not keep tasks alive. A task always gives the same one.
-    task = _trio_task() or _asyncio_task()
+    task = (_trio_task() if running_library.name == "trio" else None) or _asyncio_task()
     return thread if task is None else ref(task)
 
 
@@ -65,9 +68,15 @@ def _asyncio_task() -> Any:
 
 
 def _trio_task() -> Any:
-    lowlevel: Any = getattr(modules.get("trio"), "lowlevel", None)
+    global running_library
+    trio: Any = modules.get("trio")
+    lowlevel: Any = getattr(trio, "lowlevel", None)
     in_trio_task = getattr(lowlevel, "in_trio_task", None)  # None also while another thread is importing trio
-    return lowlevel.current_task() if in_trio_task is not None and in_trio_task() else None
+    if in_trio_task is None:
+        return None
+    if getattr(trio, "__version__", "") >= "0.23":  # from then on trio tells each thread of sniffio that it runs there
+        running_library = modules["sniffio"].thread_local
+    return lowlevel.current_task() if in_trio_task() else None
 
 
 class Block:

@@ -94,7 +94,9 @@ class Recording(Storage):
         execution_id = self._latest_id = self._execution_ids.give()
         thread = this_thread.caller
         owner: object = thread
-        if ("asyncio" in modules and _callers.running_loop() is not None) or "trio" in modules:
+        if ("asyncio" in modules and _callers.running_loop() is not None) or (
+            "trio" in modules and _callers.running_library.name == "trio"
+        ):
             owner = current_task_or(thread)
         wall_ns = time_ns()
         self._log.extend(
@@ -142,7 +144,9 @@ class Recording(Storage):
         owner: object = None
         if not (type(execution_id) is int and 0 < execution_id <= self._latest_id):  # else nobody asks who calls
             owner = this_thread.caller
-            if ("asyncio" in modules and _callers.running_loop() is not None) or "trio" in modules:
+            if ("asyncio" in modules and _callers.running_loop() is not None) or (
+                "trio" in modules and _callers.running_library.name == "trio"
+            ):
                 owner = current_task_or(owner)
         self._log.extend((status, routine_id, result, execution_id, owner, mono_ns, error, None, None, None))
         if self._eager:
@@ -187,7 +191,9 @@ class Recording(Storage):
             if current_blocks.get():
                 execution_id = self._emitter_of(source_routine_id)
             owner = this_thread.caller
-            if ("asyncio" in modules and _callers.running_loop() is not None) or "trio" in modules:
+            if ("asyncio" in modules and _callers.running_loop() is not None) or (
+                "trio" in modules and _callers.running_library.name == "trio"
+            ):
                 owner = current_task_or(owner)
         event_id = self._event_ids.give()
         self._log.extend(
