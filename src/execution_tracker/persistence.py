@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 TYPE_NAME = "ExecutionTracker"
 FIELDS = {"flow_id": object, "routine_executions": dict, "event_flow": list, "performance_metrics": dict}
 
-# Records that are made and written at a time. So few that they are gone again before there are enough new containers
-# (700) for the garbage collector to look at them, and for their sake, now and then, at all of the program's.
-_CHUNK = 200
+# Records that are made and written at a time. So few that they, with copies of their payloads, are gone again before
+# there are enough new containers (700) for the garbage collector to look at them, and for their sake, now and then, at
+# all of the program's.
+_CHUNK = 64
 
 
 # --- the JSON form of a run ---
