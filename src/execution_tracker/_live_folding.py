@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 from execution_tracker._folding import EVENT, START, Fold
 from execution_tracker._metrics import Measurement
 from execution_tracker._pairing import Table, closed_by, emitter_among
-from execution_tracker._reading import Ids, Known, causes_of, give_ids, nested_times, parent_of, rows_of
+from execution_tracker._reading import (
+    Columns,
+    Ids,
+    Known,
+    causes_of,
+    columns_for_numbers,
+    give_ids,
+    nested_times,
+    parent_of,
+    rows_of,
+)
 from execution_tracker._records import (
     AFTER_END,
     end_changes,
@@ -165,7 +175,7 @@ class LiveFold(Fold):
         del before
 
     def _start_of(self, record: Record) -> int | None:
-        rows, _ = rows_of({None: [record]}, [], self.offsets, self._spare_ids())
+        rows, _ = rows_of({None: Columns([record])}, Columns([]), self.offsets, self._spare_ids())
         start_ns: int | None = rows[None][START_NS]
         return None if start_ns is None else start_ns // 1000 * 1000
 
@@ -214,7 +224,7 @@ class LiveFold(Fold):
             del gone
 
     def _drop_record(self, table: Table, records: list[Record], record: Record) -> None:
-        rows, _ = rows_of({None: [record]}, [], self.offsets, self._spare_ids())
+        rows, _ = rows_of({None: Columns([record])}, Columns([]), self.offsets, self._spare_ids())
         totals = totals_of(rows[None], self.nested_ns)
         if table.dropped is not None:
             totals = table.dropped + totals
@@ -236,7 +246,7 @@ class LiveFold(Fold):
     def _ended(self, records: list[Record]) -> list[Any]:
         """Return the records of ended executions, the first end first."""
         known = [record for record in dicts_in(records) if "end_time" in record]
-        rows, _ = rows_of({None: known}, [], self.offsets, self._spare_ids())
+        rows, _ = rows_of({None: Columns(known)}, Columns([]), self.offsets, self._spare_ids())
         ends = [(row[START_NS] or 0) + (row[ELAPSED_NS] or 0) for row in rows_in(rows[None])]
         return [known[index] for index in sorted(range(len(known)), key=ends.__getitem__)]
 
@@ -271,12 +281,13 @@ class LiveFold(Fold):
 
     def reading(self, numbers_only: bool = False) -> Callable[[], Run]:
         """Copy the records, and return what reads the copies: a recorder need not wait for that."""
+        taken = columns_for_numbers if numbers_only else _columns_of_copies
         executions = {
-            routine_id: [*map(dict.copy, dicts_in(records[:]))]
+            routine_id: taken(dicts_in(records[:]))
             for routine_id, records in self.executions.copy().items()
             if isinstance(records, list)
         }
-        events = [] if numbers_only else [*map(dict.copy, dicts_in(self.events[:]))]
+        events = taken([] if numbers_only else dicts_in(self.events[:]))
         dropped = {id_: table.dropped for id_, table in self.tables.copy().items() if table.dropped is not None}
         nested_ns = None if self.max_records is None else self.nested_ns.copy()
         offsets, clock = (self.offsets[0].copy(), self.offsets[1].copy()), self.clock.copy()
@@ -291,6 +302,10 @@ class LiveFold(Fold):
             return Run(routines, event_rows, nested, clock, offsets, *counts)
 
         return run
+
+
+def _columns_of_copies(records: list[Record]) -> Columns:
+    return Columns([*map(dict.copy, records)])
 
 
 def live(before: Fold) -> LiveFold:

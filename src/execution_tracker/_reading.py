@@ -87,9 +87,28 @@ class Ids:
             break
 
 
+class Columns(dict[str, list[Any]]):
+    """What records have under each key, None where they have nothing; looked up once, when it is first asked for."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+
+    def __missing__(self, key: str) -> list[Any]:
+        column = self[key] = [*map(dict.get, self.records, repeat(key))]
+        return column
+
+
+def columns_for_numbers(records: list[Record]) -> Columns:
+    """Return the columns that numbers are computed from, though the records change from now on."""
+    columns = Columns(records)
+    for key in ("execution_id", "start_time", "end_time", "execution_time", "parent_id", "status"):
+        columns[key]
+    return columns
+
+
 def rows_of(
-    executions: dict[Any, list[Record]],
-    events: list[Record],
+    executions: dict[Any, Columns],
+    events: Columns,
     offsets: tuple[Offsets, Offsets],
     ids: tuple[Ids, Ids],
     known: Known | None = None,
@@ -98,8 +117,8 @@ def rows_of(
     """Read records.
 
     Args:
-        executions: The execution records of each routine. One without an id of its own gets one.
-        events: The event records, likewise.
+        executions: The columns of the execution records of each routine. One without an id of its own gets one.
+        events: Those of the event records, likewise.
         offsets: What is known of their times.
         ids: Where ids for those come from that have none.
         known: What was read before of the same lists.
@@ -108,17 +127,17 @@ def rows_of(
     Returns:
         The rows of each routine, and those of the events.
     """
-    given = [number for records in executions.values() for number in _column(records, "execution_id")]
-    given_to_events = _column(events, "event_id")
+    given = [number for columns in executions.values() for number in columns["execution_id"]]
+    given_to_events = events["event_id"]
     # Old files have no ids. Their naive times are local, hour by hour; in ours, one offset holds unless more is known.
     read = _Reader(is_old=int not in map(type, given) and int not in map(type, given_to_events))
     numbers, begin = _own_ids(given, ids[0]), 0
     routines: dict[Any, list[Any]] = {}
-    for routine_id, records in executions.items():
-        own = numbers[begin : begin + len(records)]
-        begin += len(records)
-        times = read.times_of(records, own, offsets[0], {} if known is None else known.setdefault(routine_id, {}))
-        routines[routine_id] = _execution_rows(records, own, *times, numbers_only)
+    for routine_id, columns in executions.items():
+        own = numbers[begin : begin + len(columns["execution_id"])]
+        begin += len(own)
+        times = read.times_of(columns, own, offsets[0], {} if known is None else known.setdefault(routine_id, {}))
+        routines[routine_id] = _execution_rows(columns, own, *times, numbers_only)
     rows = _event_rows(events, _own_ids(given_to_events, ids[1]), offsets[1], read)
     if read.only_ns is not None:
         for each in offsets:
@@ -168,17 +187,17 @@ class _Reader:
         self.only_ns: int | None = None  # by how much naive times are ahead of which nothing is known
 
     def times_of(
-        self, records: list[Record], numbers: list[int], offsets: Offsets, known: dict[str, list[Any]]
+        self, columns: Columns, numbers: list[int], offsets: Offsets, known: dict[str, list[Any]]
     ) -> tuple[list[int | None], list[int | None]]:
         """Return when executions started, and how long they took.
 
         Args:
-            records: The records.
+            columns: What the records have.
             numbers: Their ids.
             offsets: What is known of their times.
             known: What this gave before for these records. It is still so if they have the very same texts.
         """
-        texts = [_column(records, key) for key in ("start_time", "end_time", "execution_time")]
+        texts = [columns[key] for key in ("start_time", "end_time", "execution_time")]
         if known and all(_are_same(column, before) for column, before in zip(texts, known["texts"], strict=True)):
             return known["starts"], known["times"]
         starts, ends = (self.column(column, numbers, offsets) for column in texts[:2])
@@ -246,57 +265,52 @@ class _Reader:
         return face_ns - self.only_ns
 
 
-def _column(records: list[Record], key: str) -> list[Any]:
-    """Return what records have under a key, None where they have nothing."""
-    return [*map(dict.get, records, repeat(key))]
-
-
 def _are_same(values: list[Any], before: list[Any]) -> bool:
     """Tell whether two lists have the very same items, without asking one of them."""
     return len(values) == len(before) and all(map(is_, values, before))
 
 
 def _execution_rows(
-    records: list[Record],
+    columns: Columns,
     numbers: list[int],
     starts: list[int | None],
     times: list[int | None],
     numbers_only: bool,
 ) -> list[Any]:
-    rows: list[Any] = [None] * (WIDTH * len(records))
+    rows: list[Any] = [None] * (WIDTH * len(numbers))
     rows[START_NS::WIDTH] = starts
     rows[EXECUTION_ID::WIDTH] = numbers
-    parents = _column(records, "parent_id")
+    parents = columns["parent_id"]
     if not are_all(type(None), parents):
         rows[PARENT_ID::WIDTH] = [
             None if parent is number or parent == number else parent
             for parent, number in zip(map(_id, parents), numbers, strict=True)
         ]
-    rows[STATUS::WIDTH] = _hashable_column(_column(records, "status"))
+    rows[STATUS::WIDTH] = _hashable_column(columns["status"])
     rows[ELAPSED_NS::WIDTH] = times
     if numbers_only:
         return rows
-    causes, workers = _column(records, "caused_by"), _column(records, "worker")
+    causes, workers = columns["caused_by"], columns["worker"]
     if not are_all(type(None), causes):
         rows[CAUSED_BY::WIDTH] = [causes_of(caused_by, _LAST_ID) for caused_by in causes]
     rows[WORKER::WIDTH] = workers if are_all(str, workers) else [*map(_text, workers)]
-    rows[PARAMS::WIDTH] = _column(records, "params")
-    rows[RESULT::WIDTH] = _column(records, "result")
-    rows[ERROR::WIDTH] = _column(records, "error")
-    rows[RECORD::WIDTH] = records
+    rows[PARAMS::WIDTH] = columns["params"]
+    rows[RESULT::WIDTH] = columns["result"]
+    rows[ERROR::WIDTH] = columns["error"]
+    rows[RECORD::WIDTH] = columns.records
     return rows
 
 
-def _event_rows(events: list[Record], numbers: list[int], offsets: Offsets, read: _Reader) -> list[Any]:
-    rows: list[Any] = [None] * (EVENT_WIDTH * len(events))
-    rows[AT_NS::EVENT_WIDTH] = read.column(_column(events, "timestamp"), numbers, offsets)
-    rows[SOURCE::EVENT_WIDTH] = _hashable_column(_column(events, "source_routine_id"))
-    rows[NAME::EVENT_WIDTH] = _column(events, "event_name")
-    rows[TARGET::EVENT_WIDTH] = _hashable_column(_column(events, "target_routine_id"))
-    rows[DATA::EVENT_WIDTH] = _column(events, "data")
+def _event_rows(events: Columns, numbers: list[int], offsets: Offsets, read: _Reader) -> list[Any]:
+    rows: list[Any] = [None] * (EVENT_WIDTH * len(numbers))
+    rows[AT_NS::EVENT_WIDTH] = read.column(events["timestamp"], numbers, offsets)
+    rows[SOURCE::EVENT_WIDTH] = _hashable_column(events["source_routine_id"])
+    rows[NAME::EVENT_WIDTH] = events["event_name"]
+    rows[TARGET::EVENT_WIDTH] = _hashable_column(events["target_routine_id"])
+    rows[DATA::EVENT_WIDTH] = events["data"]
     rows[EVENT_ID::EVENT_WIDTH] = numbers
-    rows[EMITTER::EVENT_WIDTH] = [*map(_id, _column(events, "execution_id"))]
-    rows[EVENT_RECORD::EVENT_WIDTH] = events
+    rows[EMITTER::EVENT_WIDTH] = [*map(_id, events["execution_id"])]
+    rows[EVENT_RECORD::EVENT_WIDTH] = events.records
     return rows
 
 

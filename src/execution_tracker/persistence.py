@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execution_tracker._copying import with_small_ids
 from execution_tracker._lifetime import Lifetime, taken_out, with_lifetime
 from execution_tracker._metrics import named
-from execution_tracker._reading import Ids, nested_times, rows_of
+from execution_tracker._reading import Columns, Ids, nested_times, rows_of
 from execution_tracker._records import event_record, execution_record, rows_in
 from execution_tracker._run import EVENT_WIDTH, WIDTH, Routine, Run
 from execution_tracker.collector import built_at_once
@@ -137,14 +137,12 @@ class CheckedRun:
 
     def run(self) -> Run:
         """Return the run; records without an id of their own get one."""
-        executions, events = (self.fields.get(name, empty) for name, empty in _NO_RECORDS.items())
+        executions = {id_: Columns(records) for id_, records in self.fields.get("routine_executions", {}).items()}
+        events = Columns(self.fields.get("event_flow", []))
         rows, of_events = built_at_once(lambda: rows_of(executions, events, self.lifetime.offsets, (Ids(), Ids())))
         routines = {routine_id: Routine(of_routine) for routine_id, of_routine in rows.items()}
         run = Run(routines, of_events, nested_times(rows.values()), ClockFace(), self.lifetime.offsets)
         return with_small_ids(self.lifetime.applied_to(run))
-
-
-_NO_RECORDS: dict[str, Any] = {"routine_executions": {}, "event_flow": []}
 
 
 def checked_run(
@@ -166,7 +164,8 @@ def checked_run(
     execution_tracker.errors.InvalidRunError: event_flow[0]: expected an object, found a number
     """
     expect(data, dict, "the run")
-    if not _NO_RECORDS.keys() & data.keys() and data.get("_type", type_name) not in (TYPE_NAME, type_name):
+    has_records = "routine_executions" in data or "event_flow" in data
+    if not has_records and data.get("_type", type_name) not in (TYPE_NAME, type_name):
         raise InvalidRunError(f"the run: expected an {type_name}, found data of the type {short(data['_type'])}")
     unknown = sorted(map(repr, data.keys() - FIELDS.keys() - {"_type", *added}))
     if strict and unknown:
