@@ -62,7 +62,8 @@ def in_seconds(time_ns: int) -> float:
 
 def led(tracker: ExecutionTracker) -> list[tuple[float, Any, float, bool]]:
     """Return for each link the second of its event, routine and start of its execution, and whether it is inferred."""
-    _, executions, emissions, links = timeline_of(tracker._run())
+    timeline = timeline_of(tracker._run())
+    executions, emissions, links = timeline.executions, timeline.emissions, timeline.links
     return [
         (
             in_seconds(emissions[emission].at_ns),
@@ -423,7 +424,8 @@ runs = st.builds(
 
 @given(runs)
 def test_links_are_what_the_rules_of_the_contract_say(tracker: ExecutionTracker) -> None:
-    _, executions, emissions, links = timeline_of(tracker._run())
+    timeline = timeline_of(tracker._run())
+    executions, emissions, links = timeline.executions, timeline.emissions, timeline.links
     expected = set()
     for source in "abc":
         for target in "abc":

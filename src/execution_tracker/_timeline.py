@@ -3,24 +3,46 @@
 What was recorded (emitters, causes, parents, workers) is taken as it is. Only where no cause was recorded, links are
 inferred from the order of events and starts, and marked as such. Moments are compared to the microsecond, as the
 records tell them.
+
+A timeline is made of columns, as a run is. An item for each execution or event is made only for those who read all of
+them.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from itertools import repeat
+from functools import cached_property
+from heapq import heappop, heappush
+from itertools import accumulate, chain, repeat
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker._metrics import named
-from execution_tracker._records import rows_in
-from execution_tracker._run import AT_NS, EMITTER, EVENT_WIDTH, WIDTH, Run, emitted_ids
+from execution_tracker._run import (
+    AT_NS,
+    CAUSED_BY,
+    ELAPSED_NS,
+    EMITTER,
+    EVENT_ID,
+    EVENT_WIDTH,
+    EXECUTION_ID,
+    SOURCE,
+    START_NS,
+    TARGET,
+    WIDTH,
+    WORKER,
+    Run,
+    emitted_ids,
+)
+from execution_tracker.collector import built_at_once
 from execution_tracker.payloads import as_key, json_safe
+from execution_tracker.plain import are_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from execution_tracker._run import Record
 
-CAUSED_BY, PARENT, WORKER, EVENT = "caused_by", "parent", "worker", "event"
+_Column = list[Any]
 
 
 class Execution(NamedTuple):
@@ -67,13 +89,97 @@ class Link(NamedTuple):
     is_inferred: bool
 
 
-class Timeline(NamedTuple):
-    """The executions of a run by their starts, its events by their times, and the links in the order of the events."""
+class Timeline:
+    """The executions of a run by their starts, its events by their times, and the links between them.
 
-    run: Run
-    executions: list[Execution]
-    emissions: list[Emission]
-    links: list[Link]
+    A position is the place of an execution in that order. Executions and events without a time are left out.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._routine_ids = [*run.routines]
+        self._rows = [routine.rows for routine in run.routines.values()]
+        counts = (len(rows) // WIDTH for rows in self._rows)
+        self._first_places = [0, *accumulate(counts)]  # of each routine, one after the other
+        self._order = _order(self._flat(START_NS), self._flat(EXECUTION_ID))
+        self.start_ns = self.column(START_NS)
+        self.elapsed_ns = self.column(ELAPSED_NS)
+        self.caused_by = self.column(CAUSED_BY)
+        self.positions: dict[int, int] = {id_: position for position, id_ in enumerate(self.column(EXECUTION_ID))}
+        self._event_order = _order(run.events[AT_NS::EVENT_WIDTH], run.events[EVENT_ID::EVENT_WIDTH])
+        self.at_ns = self.event_column(AT_NS)
+        self.sources: list[int | None] = [*map(self.positions.get, self.event_column(EMITTER))]  # positions of emitters
+        _infer_emitters(self)
+
+    def _flat(self, column: int) -> _Column:
+        return [*chain.from_iterable(rows[column::WIDTH] for rows in self._rows)]
+
+    def column(self, column: int) -> _Column:
+        """Return a column of the executions, by their starts."""
+        return [*map(self._flat(column).__getitem__, self._order)]
+
+    def event_column(self, column: int) -> _Column:
+        """Return a column of the events, by their times."""
+        return [*map(self.run.events[column::EVENT_WIDTH].__getitem__, self._event_order)]
+
+    @cached_property
+    def routine_ids(self) -> _Column:
+        """The routine of each execution."""
+        ids = [repeat(routine_id, len(of.rows) // WIDTH) for routine_id, of in self.run.routines.items()]
+        return [*map([*chain.from_iterable(ids)].__getitem__, self._order)]
+
+    @cached_property
+    def event_indices(self) -> dict[int, int]:
+        """The place of each event in the order of their times, by its id."""
+        return {event_id: index for index, event_id in enumerate(self.event_column(EVENT_ID))}
+
+    def execution(self, position: int) -> Execution:
+        """Return all that was recorded of one execution."""
+        place = self._order[position]
+        table = bisect_right(self._first_places, place) - 1
+        begin = (place - self._first_places[table]) * WIDTH
+        return Execution(self._routine_ids[table], *self._rows[table][begin : begin + WIDTH])
+
+    def emission(self, index: int) -> Emission:
+        """Return all that was recorded of one event."""
+        begin = self._event_order[index] * EVENT_WIDTH
+        return Emission._make((*self.run.events[begin : begin + EVENT_WIDTH], self.sources[index]))
+
+    @cached_property
+    def executions(self) -> list[Execution]:
+        """All that was recorded of each execution."""
+        return built_at_once(lambda: [*map(Execution, self.routine_ids, *map(self.column, range(WIDTH)))])
+
+    @cached_property
+    def emissions(self) -> list[Emission]:
+        """All that was recorded of each event."""
+        columns = map(self.event_column, range(EVENT_WIDTH))
+        return built_at_once(lambda: [*map(Emission, *columns, self.sources)])
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """The links, by their events."""
+        return built_at_once(
+            lambda: sorted(
+                Link(index, position, is_inferred)
+                for pairs, is_inferred in ((self.recorded_links(), False), (self.inferred_links(), True))
+                for index, position in pairs
+            )
+        )
+
+    def recorded_links(self) -> Iterator[tuple[int, int]]:
+        """Yield the links of recorded causes: an event and the position of the execution that it led to."""
+        indices = self.event_indices
+        for position, caused_by in enumerate(self.caused_by):
+            if caused_by is not None:
+                for event_id in emitted_ids(caused_by):
+                    if event_id in indices:
+                        yield indices[event_id], position
+
+    def inferred_links(self) -> Iterator[tuple[int, int]]:
+        """Yield links to executions without a recorded cause from events that are none, by the order of both."""
+        for free, events in _free_ends(self):
+            yield from _matched(free, events, self)
 
     def execution_texts(self, execution: Execution) -> tuple[Any, Any]:
         """Return start and end as the record tells them; the end is None while it runs."""
@@ -89,200 +195,109 @@ class Timeline(NamedTuple):
 
 
 def timeline_of(run: Run) -> Timeline:
-    """Put a run on one axis of time. Executions and events without a time are left out.
-
-    Costs about three microseconds for each execution and event.
-    """
-    executions: list[Execution] = []
-    for routine_id, routine in run.routines.items():
-        rows = routine.rows
-        executions += map(Execution, repeat(routine_id), *(rows[column::WIDTH] for column in range(WIDTH)))
-    executions = [execution for execution in executions if execution.start_ns is not None]
-    executions.sort(key=lambda execution: (execution.start_ns, execution.execution_id))
-    positions = {execution.execution_id: position for position, execution in enumerate(executions)}
-    emissions = [
-        Emission._make((*row, positions.get(row[EMITTER])))
-        for row in rows_in(run.events, EVENT_WIDTH)
-        if row[AT_NS] is not None
-    ]
-    emissions.sort(key=lambda emission: (emission.at_ns, emission.event_id))
-    _infer_emitters(executions, emissions)
-    return Timeline(run, executions, emissions, [*_links(run, executions, emissions)])
+    """Put a run on one axis of time, in half a microsecond for each execution and event; links cost as much again."""
+    return Timeline(run)
 
 
-def _infer_emitters(executions: list[Execution], emissions: list[Emission]) -> None:
+def _order(times_ns: _Column, ids: _Column) -> list[int]:
+    """Return the places of what has a time, the earliest first, the ids telling what came first at one moment."""
+    places = [*range(len(times_ns))]
+    if None in times_ns:
+        places = [place for place in places if times_ns[place] is not None]
+    # Two sorts of what is nearly sorted take less time than one by pairs.
+    places.sort(key=ids.__getitem__)
+    places.sort(key=times_ns.__getitem__)
+    return places
+
+
+def _infer_emitters(timeline: Timeline) -> None:
     """Find the emitters of events in old files, which do not tell: the only execution of the source that ran.
 
     Old are executions without a worker.
     """
+    sources, workers = timeline.sources, timeline.column(WORKER)
+    if None not in sources or are_all(str, workers):
+        return
     by_name: dict[str, list[int]] = {}
-    for position, execution in enumerate(executions):
-        if execution.worker is None:
-            by_name.setdefault(name_of(execution.routine_id), []).append(position)
-    unknown = [index for index, each in enumerate(emissions) if each.emitter is None] if by_name else []
-    running: dict[str, list[int]] = {name: [] for name in by_name}
+    for position, (routine_id, worker) in enumerate(zip(timeline.routine_ids, workers, strict=True)):
+        if worker is None:
+            by_name.setdefault(name_of(routine_id), []).append(position)
     begun = dict.fromkeys(by_name, 0)
-    for index in unknown:
-        name, at_us = name_of(emissions[index].source_routine_id), emissions[index].at_ns // 1000
-        of_source = by_name.get(name, [])
-        if not of_source:
+    running: dict[str, list[tuple[float, int]]] = {name: [] for name in by_name}  # a heap of ends and positions
+    emitters, names = timeline.event_column(EMITTER), map(name_of, timeline.event_column(SOURCE))
+    for index, (name, at_ns, emitter) in enumerate(zip(names, timeline.at_ns, emitters, strict=True)):
+        if emitter is not None or name not in by_name:
             continue
-        while begun[name] < len(of_source) and executions[of_source[begun[name]]].start_ns // 1000 <= at_us:
-            running[name].append(of_source[begun[name]])
+        at_us, of_source, of_running = at_ns // 1000, by_name[name], running[name]
+        while begun[name] < len(of_source):
+            position = of_source[begun[name]]
+            start_ns, elapsed_ns = timeline.start_ns[position], timeline.elapsed_ns[position]
+            if start_ns // 1000 > at_us:
+                break
+            heappush(of_running, (inf if elapsed_ns is None else (start_ns + elapsed_ns) // 1000, position))
             begun[name] += 1
-        running[name] = [
-            each for each in running[name] if (end_ns := executions[each].end_ns) is None or end_ns // 1000 >= at_us
-        ]
-        if len(running[name]) == 1:
-            emissions[index] = emissions[index]._replace(source=running[name][0])
+        while of_running and of_running[0][0] < at_us:
+            heappop(of_running)
+        if len(of_running) == 1:
+            sources[index] = of_running[0][1]
 
 
-def _links(run: Run, executions: list[Execution], emissions: list[Emission]) -> list[Link]:
-    by_id = {emission.event_id: index for index, emission in enumerate(emissions)}
-    links: list[Link] = []
-    free: dict[str, list[int]] = {}  # by the name of a routine, executions without a recorded cause
-    taken: set[int] = set()
-    for position, execution in enumerate(executions):
-        causes = emitted_ids(execution.caused_by)
-        for event_id in causes:
-            if event_id in by_id:
-                links.append(Link(by_id[event_id], position, is_inferred=False))
-                taken.add(by_id[event_id])
-        if not causes:
-            free.setdefault(name_of(execution.routine_id), []).append(position)
-    if not run.dropped_events:  # else it is not known how many came
-        dropped = {name for name, routine_id in zip(*_names(run), strict=True) if run.routines[routine_id].dropped}
-        came: dict[tuple[str, str], list[int]] = {}  # by target and source
-        for index, emission in enumerate(emissions):
-            if index not in taken and emission.target_routine_id is not None:
-                target = name_of(emission.target_routine_id)
-                if target in free and target not in dropped:
-                    came.setdefault((target, name_of(emission.source_routine_id)), []).append(index)
-        for (target, _), of_source in came.items():
-            links += _inferred(free[target], of_source, executions, emissions)
-    links.sort()
-    return links
+# --- links ---
 
 
-def _names(run: Run) -> tuple[Iterable[str], Iterable[Any]]:
-    names = named(run.routines)
-    return names.values(), names
+def _free_ends(timeline: Timeline) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield executions without a recorded cause, and the events from one source to their routine that are no cause."""
+    run = timeline.run
+    free_positions = [position for position, caused_by in enumerate(timeline.caused_by) if caused_by is None]
+    if run.dropped_events or not free_positions:  # it is not known how many events came
+        return
+    names = {routine_id: name_of(routine_id) for routine_id in run.routines}
+    free: dict[str, list[int]] = {}  # by the name of a routine, executions without a cause
+    for position in free_positions:
+        free.setdefault(names[timeline.routine_ids[position]], []).append(position)
+    for routine_id, routine in run.routines.items():
+        if routine.dropped:
+            free.pop(names[routine_id], None)
+    causes = {*chain.from_iterable(map(emitted_ids, filter(None, timeline.caused_by)))}
+    by_ends: dict[tuple[Any, Any], list[int]] = {}  # by the ids of source and target
+    events = zip(*map(timeline.event_column, (EVENT_ID, SOURCE, TARGET)), strict=True)
+    for index, (event_id, source_id, target_id) in enumerate(events):
+        if event_id not in causes:
+            by_ends.setdefault((source_id, target_id), []).append(index)
+    came: dict[tuple[str, str], list[int]] = {}  # by the names of target and source
+    for (source_id, target_id), of_ends in by_ends.items():
+        if target_id is not None and (target := name_of(target_id)) in free:
+            came.setdefault((target, name_of(source_id)), []).extend(of_ends)
+    for (target, _), of_source in came.items():
+        of_source.sort()  # ids of several types may have one name
+        yield free[target], of_source
 
 
-def _inferred(
-    free: list[int], came: list[int], executions: list[Execution], emissions: list[Emission]
-) -> Iterable[Link]:
+def _matched(free: list[int], came: list[int], timeline: Timeline) -> Iterator[tuple[int, int]]:
     """Yield the links from events of one source to executions of their target, by the order of both.
 
     A routine that ran at least as often as events came takes them one by one, oldest first; one that ran less often
     takes all that had come by its start. An execution does not lead to itself.
     """
+    sources, times_us = timeline.sources, [timeline.at_ns[index] // 1000 for index in came]
+    starts_us = [timeline.start_ns[position] // 1000 for position in free]
     if len(free) >= len(came):
         next_free = 0
-        for index in came:
-            at_us = emissions[index].at_ns // 1000
-            while next_free < len(free) and (
-                executions[free[next_free]].start_ns // 1000 < at_us or free[next_free] == emissions[index].source
-            ):
+        for index, at_us in zip(came, times_us, strict=True):
+            while next_free < len(free) and (starts_us[next_free] < at_us or free[next_free] == sources[index]):
                 next_free += 1
             if next_free == len(free):
                 return
-            yield Link(index, free[next_free], is_inferred=True)
+            yield index, free[next_free]
             next_free += 1
     else:
-        times = [emissions[index].at_ns // 1000 for index in came]
         begun = 0
-        for position in free:
-            until = bisect_right(times, executions[position].start_ns // 1000)
+        for position, start_us in zip(free, starts_us, strict=True):
+            until = bisect_right(times_us, start_us)
             for index in came[begun:until]:
-                if emissions[index].source != position:
-                    yield Link(index, position, is_inferred=True)
+                if sources[index] != position:
+                    yield index, position
             begun = max(begun, until)
-
-
-_BEGIN = 0, 0, 0, ""  # of a step that waited for nothing
-
-
-class Step(NamedTuple):
-    """An execution on the critical path, and how it hangs on the step before."""
-
-    position: int
-    link: str | None  # None for the first
-    at_ns: int  # from when on it waited
-
-
-def path_of(timeline: Timeline) -> list[Step]:
-    """Return the critical path, first to last: what decided when the run ended."""
-    executions, emissions = timeline.executions, timeline.emissions
-    ended = [(end_ns, position) for position, each in enumerate(executions) if (end_ns := each.end_ns) is not None]
-    if not ended:
-        return []
-    positions = {execution.execution_id: position for position, execution in enumerate(executions)}
-    came: dict[int, tuple[int, int, bool]] = {}  # by position, the latest event that led there
-    for index, to, is_inferred in timeline.links:
-        emission = emissions[index]
-        if emission.source is not None and emission.at_ns // 1000 <= executions[to].start_ns // 1000:
-            came[to] = emission.at_ns, emission.source, is_inferred
-    before = _before_on_worker(executions)
-    position: int | None = _last_inside(max(ended)[1], executions, positions)
-    steps: dict[int, Step] = {}
-    while position is not None and position not in steps:  # within one microsecond it may lead round in a circle
-        execution = executions[position]
-        candidates: list[tuple[int, int, int, str]] = []
-        start_us = execution.start_ns // 1000
-        if position in came:
-            at_ns, emitter, is_inferred = came[position]
-            candidates.append((at_ns // 1000, 0 if is_inferred else 3, emitter, EVENT if is_inferred else CAUSED_BY))
-        if (parent := positions.get(execution.parent_id or 0)) is not None and executions[
-            parent
-        ].start_ns // 1000 <= start_us:
-            candidates.append((executions[parent].start_ns // 1000, 2, parent, PARENT))
-        if position in before:
-            candidates.append(((executions[before[position]].end_ns or 0) // 1000, 1, before[position], WORKER))
-        # What came last; of what came at one moment, what is known best.
-        at_us, _, source, link = max(candidates, default=_BEGIN)
-        if link == WORKER and parent is not None and executions[parent].worker == execution.worker:
-            at_us = start_us  # meanwhile the worker ran the parent, which then made the call
-        waited = candidates and link != PARENT and at_us != start_us
-        steps[position] = Step(position, link, at_us * 1000 if waited else execution.start_ns)
-        position = source if candidates else None
-    path = [*reversed(steps.values())]
-    return [Step(path[0].position, None, executions[path[0].position].start_ns), *path[1:]]
-
-
-def _last_inside(position: int, executions: list[Execution], positions: dict[int, int]) -> int:
-    """Return what ran last inside an execution, and inside that, and so on: the execution ended when that had ended."""
-    last: dict[int, tuple[int, int]] = {}
-    for child, execution in enumerate(executions):
-        parent = positions.get(execution.parent_id or 0)
-        end_ns, around_ns = execution.end_ns, None if parent is None else executions[parent].end_ns
-        if parent is not None and end_ns is not None and around_ns is not None and end_ns <= around_ns:
-            last[parent] = max(last.get(parent, (end_ns, child)), (end_ns, child))
-    seen: set[int] = set()
-    while position in last and position not in seen:
-        seen.add(position)
-        position = last[position][1]
-    return position
-
-
-def _before_on_worker(executions: list[Execution]) -> dict[int, int]:
-    """Return for each execution the one of the same worker that had ended last by its start."""
-    by_worker: dict[str, list[int]] = {}
-    for position, execution in enumerate(executions):
-        if execution.worker is not None:
-            by_worker.setdefault(execution.worker, []).append(position)
-    before: dict[int, int] = {}
-    for of_worker in by_worker.values():
-        ended = sorted((end_ns // 1000, each) for each in of_worker if (end_ns := executions[each].end_ns) is not None)
-        over = 0
-        for position in of_worker:
-            start_us = executions[position].start_ns // 1000
-            while over < len(ended) and ended[over][0] <= start_us:
-                over += 1
-            index = over - 1 - (over > 0 and ended[over - 1][1] >= position)
-            if index >= 0 and ended[index][1] < position:
-                before[position] = ended[index][1]
-    return before
 
 
 def name_of(routine_id: Any) -> str:

@@ -128,7 +128,7 @@ def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
 
 def _events(flow_id: str, names: dict[Any, str], timeline: Timeline, begin_ns: int) -> Iterator[dict[str, Any]]:
     """Yield the events of a trace in the order in which a viewer must read them."""
-    _, executions, emissions, links = timeline
+    executions, emissions, links = timeline.executions, timeline.emissions, timeline.links
     slices = [_slice(names[execution.routine_id], execution, number) for number, execution in enumerate(executions)]
     instants = [_instant(emission, slices, number) for number, emission in enumerate(emissions, len(slices))]
     steps, led_to = _steps(slices, instants, links)

@@ -178,7 +178,7 @@ def _spans(tracer: Tracer, flow_id: str, timeline: Timeline, context: Context | 
     from opentelemetry.context import Context
     from opentelemetry.trace import set_span_in_context
 
-    run, executions, emissions, links = timeline
+    run, executions, emissions, links = timeline.run, timeline.executions, timeline.emissions, timeline.links
     emitted: dict[int | None, list[Emission]] = {}
     for emission in emissions:
         emitted.setdefault(emission.source, []).append(emission)

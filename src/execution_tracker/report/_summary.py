@@ -8,6 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import _timeline
+from execution_tracker._critical_path import path_of
 from execution_tracker._metrics import named
 from execution_tracker._run import AT_NS, ERROR, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, STATUS, WIDTH
 from execution_tracker.payloads import json_safe
@@ -251,7 +252,7 @@ class Path(NamedTuple):
 
 def critical_path(timeline: _timeline.Timeline) -> Path:
     """Return the critical path of a run; without steps if nothing ended."""
-    path = _timeline.path_of(timeline)
+    path = path_of(timeline)
     if not path:
         return Path([], 0, 0, 0, 0)
     executions = [timeline.executions[step.position] for step in path]
