@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,8 @@ def picklable_run(run: Run, stop_at: type) -> Run:
         run: The run.
         stop_at: The class of trackers: payloads may lead back to one, which is not tried again.
     """
+
+    import pickle  # here, as most programs never get here
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, value: Any) -> Any:
