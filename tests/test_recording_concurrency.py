@@ -143,7 +143,7 @@ def assert_whole(records: list[Record]) -> None:
 CHANGES = "STORE_(ATTR|SUBSCR)|DELETE_SUBSCR|INPLACE|BINARY_OP"  # of what others can see
 
 COMMITS = {
-    (Fold, "fold"): 1,
+    (Fold, "_take"): 1,
     (RowFold, "_fold_each"): 3,
     (RowFold, "_close"): 1,
     (RowFold, "_close_with_care"): 1,
@@ -1019,6 +1019,40 @@ def test_finalizers_that_take_the_containers_wherever_the_collector_comes_in_los
         gc.collect()
         assert [event["event_name"] for event in tracker.event_flow] == [*range(500), "finalized"]
         tracker._check()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python's own calls take room on the stack of C")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda tracker: tracker.record_routine_start("a"),
+        lambda tracker: tracker.record_routine_end("b"),
+        lambda tracker: tracker.record_event("a", "sent"),
+        lambda tracker: tracker.record_execution("a", 1.0, 2.0),
+    ],
+    ids=["start", "end", "event", "execution"],
+)
+def test_a_call_without_room_on_the_stack_is_recorded_or_raises_and_never_both(call: Callable[[Any], Any]) -> None:
+    tracker = ExecutionTracker()
+    assert tracker.event_flow == []  # somebody holds the records, so each call folds
+    returned = 0
+
+    def at_depth(depth: int) -> None:
+        nonlocal returned
+        if depth:
+            at_depth(depth - 1)
+        else:
+            call(tracker)
+            returned += 1
+
+    for depth in range(sys.getrecursionlimit() - 120, sys.getrecursionlimit()):
+        try:
+            at_depth(depth)
+        except RecursionError:
+            break
+    metrics = tracker.get_performance_metrics()
+    assert returned == metrics["total_executions"] + metrics["total_events"] + metrics["unmatched_ends"] > 0
+    tracker._check()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="Python's own calls take room on the stack of C")

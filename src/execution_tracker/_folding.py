@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 START = object()
 EVENT = object()
 ENTRY_WIDTH = 10
+_SMALL_CHUNK = 10_000  # entries
 
 
 def entries_of(items: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
@@ -79,10 +80,25 @@ class Fold(ABC):
             is_read: Whether somebody will read; if not, there may be some more rows than ``max_records``.
         """
         self._fold_entries()
-        # Once, not until the log is empty: threads that record without a pause would never let the reader go.
-        # Not log[:] or tuple(log): up to Python 3.11 they read freed memory if a finalizer that runs while they
-        # allocate takes entries away.
-        chunk = [*log]
+        # What is there now, not until the log is empty: threads that record without a pause would never let the
+        # reader go. A quarter at a time, so that most of the log is gone before all of the rows are there.
+        count = len(log) // ENTRY_WIDTH
+        at_once = max(count // 4, _SMALL_CHUNK)
+        for _ in range(0, count, at_once):
+            self._take(log, at_once * ENTRY_WIDTH)
+            self._fold_entries()
+            # All was folded, and the chunk would be kept until the next fold.
+            if self.entry is None:  # pragma: no branch - else another fold has taken it over
+                self.entries = self.items = iter(())
+                self.chunk = []
+        if self.max_records is not None and not self.is_over:
+            self._drop(self.max_records, is_read)
+
+    def _take(self, log: list[Any], size: int) -> None:
+        """Take so many items from the log."""
+        # Not log[:size]: up to Python 3.11 it reads freed memory if a finalizer that runs while it allocates takes
+        # entries away.
+        chunk = [*islice(log, size)]
         items = iter(chunk)
         entries = entries_of(items)
         issued = self.ids[0].issued, self.ids[1].issued  # after the log: all ids in it are below
@@ -96,13 +112,6 @@ class Fold(ABC):
             self.items = items
             self.entries = entries
             del log[taken]
-        self._fold_entries()
-        # All was folded, and the chunk would be kept until the next fold.
-        if self.entry is None:  # pragma: no branch - else another fold has taken it over
-            self.entries = self.items = iter(())
-            self.chunk = []
-        if self.max_records is not None and not self.is_over:
-            self._drop(self.max_records, is_read)
 
     def rest(self) -> list[Any]:
         """Return what was taken from the log and not looked at."""

@@ -103,7 +103,10 @@ class Recording(Storage):
             (START, routine_id, params, execution_id, owner, perf_counter_ns(), parent_id, caused_by, thread, wall_ns)
         )
         if self._eager:
-            self._fold_now()
+            try:  # noqa: SIM105 - suppress() takes room, too
+                self._fold_now()
+            except RecursionError:  # no room on the stack, not even for this call: the entry waits for the next one
+                pass
         return execution_id
 
     def record_routine_end(
@@ -150,7 +153,10 @@ class Recording(Storage):
                 owner = current_task_or(owner)
         self._log.extend((status, routine_id, result, execution_id, owner, mono_ns, error, None, None, None))
         if self._eager:
-            self._fold_now()
+            try:  # noqa: SIM105 - suppress() takes room, too
+                self._fold_now()
+            except RecursionError:  # no room on the stack, not even for this call: the entry waits for the next one
+                pass
 
     def record_event(
         self,
@@ -211,7 +217,10 @@ class Recording(Storage):
             )
         )
         if self._eager:
-            self._fold_now()
+            try:  # noqa: SIM105 - suppress() takes room, too
+                self._fold_now()
+            except RecursionError:  # no room on the stack, not even for this call: the entry waits for the next one
+                pass
         return event_id
 
     def record_execution(
