@@ -15,7 +15,7 @@ from upstream import UpstreamMissingError, load_upstream
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# For mutants, under which a test only has to fail: pytest --hypothesis-profile=short
+# For mutants, under which a test only has to fail, and for Pythons beside the first: --hypothesis-profile=short
 settings.register_profile(
     "short",
     settings.get_profile("unhurried"),

@@ -628,9 +628,10 @@ def test_any_calls_at_any_place_have_the_facts_of_that_place(loop: Loop, tmp_pat
 
     FactsHere.loop, FactsHere.folder = loop, tmp_path
     # Without an explanation, which takes minutes.
-    phases = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+    phases = [phase for phase in settings().phases if phase is not Phase.explain]
+    examples = 2 * settings().max_examples
     profile = settings(
-        max_examples=200, stateful_step_count=50, deadline=None, phases=phases, report_multiple_bugs=False
+        max_examples=examples, stateful_step_count=50, deadline=None, phases=phases, report_multiple_bugs=False
     )
     run_state_machine_as_test(FactsHere, settings=profile)
 

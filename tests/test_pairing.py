@@ -438,7 +438,9 @@ def test_any_calls_by_any_owners_leave_what_the_rules_say(clock: dict[str, int],
         pass
 
     CallsOfThese.clock, CallsOfThese.loop, CallsOfThese.owners = clock, loop, owners
-    profile = settings(max_examples=150, stateful_step_count=50, deadline=None, report_multiple_bugs=False)
+    profile = settings(
+        max_examples=3 * settings().max_examples // 2, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+    )
     run_state_machine_as_test(CallsOfThese, settings=profile)
 
 

@@ -321,7 +321,7 @@ payloads = st.recursive(
 
 
 @given(st.lists(payloads, max_size=6), st.lists(st.dictionaries(keys, payloads, max_size=3), max_size=4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings().max_examples // 2, deadline=None)
 def test_a_fast_copy_of_records_is_json_safe_and_independent(values: list[Any], edited: list[dict[Any, Any]]) -> None:
     tracker = ExecutionTracker()
     for value in values:
@@ -876,7 +876,9 @@ def is_a_tracker_or_refused(path: Path, content: bytes) -> None:
 
 
 @given(st.data(), st.booleans())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_damage_to_the_bytes_gives_a_tracker_or_the_error(
     tmp_path: Path, data: st.DataObject, packed: bool
 ) -> None:
@@ -890,7 +892,9 @@ def test_any_damage_to_the_bytes_gives_a_tracker_or_the_error(
 
 
 @given(st.data(), junk)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_any_value_in_the_place_of_another_gives_a_tracker_or_the_error(
     tmp_path: Path, data: st.DataObject, value: Any
 ) -> None:

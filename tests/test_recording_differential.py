@@ -147,7 +147,9 @@ def assert_same_flow_performance(ours: Any, theirs: Any, executions: dict[Any, l
     assert ours["total_execution_time"] == pytest.approx(sum(times))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(sequence=st.lists(calls, max_size=40))
 def test_the_same_calls_leave_the_same_records_and_numbers(
     sequence: list[Call], upstream_class: Any, clock: Clock
