@@ -364,42 +364,6 @@ def test_a_run_without_events_has_no_edges() -> None:
     assert event_edges(run([("a", 0, 1)])) == []
 
 
-# --- comparison ---
-
-
-def test_compare_tells_ratios_and_what_is_new_or_gone() -> None:
-    before = run([("a", 0, 1), ("a", 0, 3), ("gone", 0, 1), ("open", 0, None), ("opened", 0, 1)])
-    after = run([("a", 0, 4), ("new", 0, 1), ("open", 0, 1), ("opened", 0, None)])
-    both, gone, still_open, opened, new = compare(before, after)
-    assert (both["routine_id"], both["change"], gone["change"], new["change"]) == ("a", "both", "gone", "new")
-    assert both["before"] == before.get_routine_performance("a")
-    assert both["after"] == after.get_routine_performance("a")
-    assert both["ratio"] == pytest.approx(
-        {"avg_execution_time": 2.0, "median_execution_time": 2.0, "p95_execution_time": 4 / 2.9}
-    )
-    for row in (gone, new, still_open, opened):
-        assert set(row["ratio"].values()) == {None}
-    assert gone["after"] is new["before"] is None
-
-
-def test_compare_matches_ids_as_files_have_them() -> None:
-    before = ExecutionTracker()
-    before.record_routine_start(7)
-    after = ExecutionTracker()
-    after.deserialize(before.serialize())
-    assert [(row["routine_id"], row["change"]) for row in compare(before, after)] == [("7", "both")]
-
-
-def test_compare_counts_what_was_dropped() -> None:
-    bounded, whole = ExecutionTracker(max_records=1), ExecutionTracker()
-    for tracker in (bounded, whole):
-        for _ in range(3):
-            tracker.record_routine_start("a")
-            tracker.record_routine_end("a")
-    (row,) = compare(bounded, whole)
-    assert row["before"]["total_executions"] == row["after"]["total_executions"] == 3
-
-
 def test_the_analysis_does_not_make_the_tracker_live() -> None:
     tracker = ExecutionTracker()
     tracker.record_routine_start("a")

@@ -106,6 +106,33 @@ def test_report_as_json_tells_programs_all_of_it(call_here: Any, file: Path) -> 
     ]
 
 
+def test_several_files_or_a_folder_of_them_are_one_run(call_here: Any, tmp_path: Path) -> None:
+    for number, name in enumerate(("b.json", "a.json.gz", "notes.txt"), 1):
+        run([execution("load", 0, number)], flow_id=f"worker {number}").save(tmp_path / name)
+    both = call_here("report", tmp_path / "a.json.gz", tmp_path / "b.json")
+    assert both[0] == 0
+    assert both[1].startswith("worker 2, worker 1\nStarted ")
+    assert "load         2 " in both[1]
+    assert call_here("report", tmp_path) == both
+    assert call_here("trace", tmp_path / "a.json.gz", tmp_path, "-o", tmp_path / "trace.out")[0] == 0
+    assert (tmp_path / "trace.out").read_text().count('"load"') >= 3
+
+
+def test_files_of_one_flow_keep_its_name(call_here: Any, file: Path) -> None:
+    assert call_here("report", file, file)[1].startswith("nightly\n")
+
+
+@pytest.mark.parametrize("content", [None, b"[]"])
+def test_a_bad_file_among_good_ones_exits_with_2_and_one_line(call_here: Any, file: Path, content: Any) -> None:
+    bad = file.with_name("bad.json")
+    if content:
+        bad.write_bytes(content)
+    code, out, err = call_here("report", file, bad)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"{bad}: ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("arguments", [["report"], ["report", "--json"], ["html", "-o", os.devnull]])
 def test_each_view_puts_the_run_on_the_time_axis_once(
     call_here: Any, file: Path, arguments: list[str], monkeypatch: Any
@@ -160,8 +187,8 @@ def test_json_output_is_json_whatever_the_file_holds(flow_id: Any, record: Any, 
 
 @pytest.fixture
 def two_runs(tmp_path: Path) -> tuple[Path, Path]:
-    run([execution("fast", 0, 1), execution("slow", 0, 1)]).save(tmp_path / "before.json")
-    run([execution("fast", 0, 1), execution("slow", 0, 2)]).save(tmp_path / "after.json.gz")
+    run([execution("fast", 0, 1), execution("slow", 0, 1)] * 5).save(tmp_path / "before.json")
+    run([execution("fast", 0, 1), execution("slow", 0, 2)] * 5).save(tmp_path / "after.json.gz")
     return tmp_path / "before.json", tmp_path / "after.json.gz"
 
 
@@ -185,7 +212,48 @@ def test_compare_as_json_tells_programs_the_rows_and_the_verdict(call_here: Any,
         ("fast", 1.0),
         ("slow", 2.0),
     ]
-    assert (data["max_slowdown"], data["slower"]) == (1.5, ["slow"])
+    del data["routines"]
+    assert data == {
+        "max_slowdown": 1.5,
+        "max_failed": None,
+        "min_count": 5,
+        "min_time": 0.001,
+        "slower": ["slow"],
+        "failing": [],
+        "in_common": 2,
+        "comparable": 2,
+        "passed": False,
+    }
+
+
+def test_compare_takes_its_limits_from_the_options(call_here: Any, two_runs: Any) -> None:
+    assert call_here("compare", *two_runs, "--max-slowdown", "1.5", "--min-count", "6")[0] == 0
+    assert call_here("compare", *two_runs, "--max-slowdown", "1.5", "--min-time", "1.1")[0] == 0
+    assert call_here("compare", *two_runs, "--max-failed", "0")[0] == 0
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_compare_exits_with_1_if_more_failed_or_did_not_end(call_here: Any, tmp_path: Path, hangs: bool) -> None:
+    run([execution("load", 0, 1)] * 4).save(tmp_path / "before.json")
+    bad = execution("load", 0, None) if hangs else execution("load", 0, 0.1, "boom")
+    run([execution("load", 0, 1)] * 3 + [bad]).save(tmp_path / "after.json")
+    files = [tmp_path / name for name in ("before.json", "after.json")]
+    code, out, err = call_here("compare", *files, "--max-failed", "24")
+    assert (code, err) == (1, "")
+    assert out.endswith("\n\nFailed, or did not end, more often by more than 24 points: load (0% → 25%).\n")
+    code, out, err = call_here("compare", *files, "--max-failed", "25")
+    assert (code, err) == (0, "")
+    assert out.endswith("\n\nNo routine failed, or did not end, more often by more than 25 points.\n")
+
+
+def test_a_check_of_runs_with_no_routine_in_common_fails_and_says_so(call_here: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run([execution(name, 0, 1)] * 5).save(tmp_path / f"{name}.json")
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for options, expected in ((["--max-slowdown", "2"], 1), (["--max-failed", "2"], 1), ([], 0)):
+        code, out, err = call_here("compare", *files, *options)
+        assert (code, err) == (expected, "")
+        assert "The two runs have no routine in common, so no times were compared.\n" in out
 
 
 def test_compare_reads_one_of_the_two_from_standard_input(two_runs: Any) -> None:
@@ -204,18 +272,25 @@ def test_compare_reads_one_of_the_two_from_standard_input(two_runs: Any) -> None
     [
         ([], "Missing command. Try 'execution-tracker --help'."),
         (["reprot", "x"], "No such command 'reprot'."),
-        (["report"], "Missing argument 'RUN'. Try 'execution-tracker report --help'."),
-        (["report", "a", "b"], "Got unexpected extra argument (b)"),
+        (["report"], "Missing argument 'RUN...'. Try 'execution-tracker report --help'."),
+        (["compare", "a", "b", "c"], "Got unexpected extra argument (c)"),
+        (["report", "-", "-"], "Only one of the runs can be standard input."),
         (["report", "--jsn", "a"], "No such option"),
         (["compare", "-", "-"], "Only one of the runs can be standard input."),
         (["compare", "a", "b", "--max-slowdown", "nan"], "Invalid value for '--max-slowdown': "),
         (["compare", "a", "b", "--max-slowdown", "inf"], "Invalid value for '--max-slowdown': "),
         (["compare", "a", "b", "--max-slowdown", "0"], "Invalid value for '--max-slowdown': "),
         (["compare", "a", "b", "--max-slowdown", "fast"], "Invalid value for '--max-slowdown': "),
+        (["compare", "a", "b", "--max-failed", "-1"], "Invalid value for '--max-failed': "),
+        (["compare", "a", "b", "--max-failed", "101"], "Invalid value for '--max-failed': "),
+        (["compare", "a", "b", "--max-failed", "nan"], "Invalid value for '--max-failed': "),
+        (["compare", "a", "b", "--min-count", "0"], "Invalid value for '--min-count': "),
+        (["compare", "a", "b", "--min-time", "-1"], "Invalid value for '--min-time': "),
+        (["compare", "a", "b", "--min-time", "inf"], "Invalid value for '--min-time': "),
         (["html", "run.json", "-o", "-"], "Invalid value for '-o': expected a file."),
         (["report", "not-there.json"], "not-there.json: No such file or directory"),
         (["report", "two\nlines\x1b[31m"], "two lines\\x1b[31m: No such file or directory"),
-        (["report", "."], ".: Is a directory"),
+        (["report", "."], ".: no *.json or *.json.gz in this folder"),
         (["compare", "not-there.json", "."], "not-there.json: No such file or directory"),
     ],
 )
@@ -503,6 +578,26 @@ def test_html_writes_a_page(file: Path, tmp_path: Path) -> None:
     assert "<!doctype html>" in (tmp_path / "run.html").read_text().lower()
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_page_is_opened_in_the_browser_if_there_is_one(
+    call_here: Any, file: Path, tmp_path: Path, monkeypatch: Any, is_there: bool
+) -> None:
+    opened: list[str] = []
+
+    def open_(url: str) -> bool:
+        opened.append(url)
+        return is_there
+
+    monkeypatch.setattr("webbrowser.open", open_)
+    monkeypatch.chdir(tmp_path)
+    complaint = "" if is_there else "a page.html: written, but there is no browser to open it\n"
+    assert call_here("html", file, "-o", "a page.html", "--open") == (0 if is_there else 2, "", complaint)
+    assert opened == [f"{tmp_path.resolve().as_uri()}/a%20page.html"]
+    assert (tmp_path / "a page.html").exists()
+    assert call_here("html", file, "-o", "a page.html")[0] == 0
+    assert len(opened) == 1
+
+
 def test_trace_writes_what_the_exporter_gives(file: Path, tmp_path: Path) -> None:
     result = call("trace", file, "-o", tmp_path / "trace.json.gz")
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
@@ -530,6 +625,14 @@ def test_a_run_is_never_overwritten_by_what_is_made_of_it(call_here: Any, comman
     assert (code, out) == (2, "")
     assert err.startswith(f"Invalid value for '-o': {output} is the run itself.")
     assert file.read_bytes() == content
+
+
+def test_none_of_several_runs_is_overwritten(call_here: Any, file: Path) -> None:
+    other = shutil.copy(file, file.with_name("other.json"))
+    for runs in ([file, other], [file.parent]):
+        code, _, err = call_here("trace", *runs, "-o", other)
+        assert (code, err.split(".")[0]) == (2, f"Invalid value for '-o': {other.with_suffix('')}")
+    assert Path(other).read_bytes() == file.read_bytes()
 
 
 def test_a_run_on_standard_input_is_not_overwritten_either(file: Path) -> None:

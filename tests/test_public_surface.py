@@ -47,7 +47,9 @@ PUBLIC = {
     },
     "execution_tracker.report.html": {"write_html": "(tracker, path)"},
     "execution_tracker.report.terminal": {
-        "print_comparison": "(rows, max_slowdown=None, console=None)",
+        "print_comparison": (
+            "(rows, max_slowdown=None, console=None, *, max_failed=None, min_count=5, min_time=0.001)"
+        ),
         "print_report": "(tracker, console=None)",
     },
 }
@@ -144,9 +146,11 @@ def test_the_command_line_takes_these_arguments() -> None:
     taken = {name: [parameter.opts for parameter in command.params] for name, command in commands.commands.items()}
     assert taken == {
         "report": [["run"], ["--json"]],
-        "html": [["run"], ["-o", "--output"]],
+        "html": [["run"], ["-o", "--output"], ["--open"]],
         "trace": [["run"], ["-o", "--output"]],
-        "compare": [["before"], ["after"], ["--max-slowdown"], ["--json"]],
+        "compare": [
+            *(["before"], ["after"], ["--max-slowdown"], ["--max-failed"], ["--min-count"], ["--min-time"], ["--json"])
+        ],
     }
 
 

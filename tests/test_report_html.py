@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker, TrackerError
-from execution_tracker.report import _summary as summary
+from execution_tracker.report import _facts as facts
+from execution_tracker.report import _units as units
 from execution_tracker.report import page_data
 from execution_tracker.report.html import write_html
 
@@ -202,8 +203,8 @@ def test_the_page_and_the_terminal_call_the_same_numbers_by_the_same_names(show:
     browser = show(tracker)
     cards = browser.evaluate("[...document.querySelectorAll('#cards div')].map(card => card.innerText.split('\\n'))")
     names = [name for name, _ in cards]
-    assert names == list(summary.headline(numbers))
-    assert cards[4][1] == summary.rate(numbers["throughput"])
+    assert names == list(facts.headline(numbers))
+    assert cards[4][1] == units.rate(numbers["throughput"])
     assert {"Failed", "Median", "p95", "Total", "Share"} <= set(column_titles(browser, "routines"))
 
 
@@ -240,7 +241,7 @@ def test_a_duration_reads_well_at_every_magnitude(browser: Chromium, tmp_path: P
 def test_a_rate_comes_in_the_unit_that_makes_it_a_number_to_read(show: Show) -> None:
     browser = show(ExecutionTracker())
     for per_second in (0, 1e-6, 0.00002, 0.001, 0.25, 1, 99.94, 99.96, 1234.6):
-        assert browser.evaluate(f"rate({per_second})") == summary.rate(per_second).replace("-", "\u2013")
+        assert browser.evaluate(f"rate({per_second})") == units.rate(per_second).replace("-", "\u2013")
 
 
 def test_a_long_name_keeps_both_its_ends_and_stays_in_its_box(show: Show) -> None:
@@ -454,14 +455,6 @@ def contrast(*colors: str) -> float:
 
     dark, light = sorted(map(luminance, colors))
     return (light + 0.05) / (dark + 0.05)
-
-
-def test_the_page_says_why_a_critical_path_begins_late(show: Show) -> None:
-    executions = {"work": [execution(0, 1)], "merge": [execution(1, 2), execution(3, 2)]}
-    words = text_of(show(run(executions, [event("work", "merge", 1)])), "#path-words")
-    assert words.endswith(" It begins 3.00 s into the run: no other execution fed its first step.")
-    words = text_of(show(run({"a": [execution(0, 99)], "b": [execution(0.9, 99)]})), "#path-words")
-    assert "It begins" not in words
 
 
 def test_the_page_says_what_is_missing(show: Show) -> None:
@@ -727,7 +720,7 @@ def test_the_critical_path_is_marked() -> None:
     data = page_data.page_data(run(executions, events))
     steps = zip(data["timeline"]["routine"], data["timeline"]["path"], strict=True)
     assert [(data["names"][r], since) for r, since in steps if since is not None] == [("a", 0.0), ("b", 1.0)]
-    assert data["path"] == {"steps": 2, "length": 5.0, "waited": 1.0, "late": 0.0}
+    assert data["path"] == {"steps": 2, "length": 5.0, "waited": 1.0}
 
 
 WAYS = """(() => {

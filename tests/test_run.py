@@ -1,13 +1,17 @@
-"""What ids and statuses are asked, and what comes out of a signal handler meanwhile."""
+"""What ids and statuses are asked, also by a signal handler meanwhile, and what is taken for a tracker."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from execution_tracker import ExecutionTracker, TrackerError, merge
 from execution_tracker._run import are_equal, emitted_ids, hashable, is_empty
+from execution_tracker.analysis import compare
 
 
 class Interrupted:
@@ -67,3 +71,34 @@ def test_only_containers_and_texts_of_pythons_own_are_asked_whether_they_are_emp
 
 def test_what_is_not_equal_to_itself_is_known_by_its_repr() -> None:
     assert hashable(Decimal("NaN")) == "Decimal('NaN')"
+
+
+# --- what takes a tracker ---
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "more"),
+    [
+        ("execution_tracker.analysis", "critical_path", ()),
+        ("execution_tracker.analysis", "event_edges", ()),
+        ("execution_tracker.analysis", "compare", (ExecutionTracker(),)),
+        ("execution_tracker.report.terminal", "print_report", ()),
+        ("execution_tracker.report.html", "write_html", ("page.html",)),
+        ("execution_tracker.export.chrome_trace", "to_chrome_trace", ()),
+        ("execution_tracker.export.chrome_trace", "write_chrome_trace", ("trace.json",)),
+        ("execution_tracker.export.opentelemetry", "export_spans", ("provider",)),
+    ],
+)
+@pytest.mark.parametrize("path", ["run.json", Path("run.json")])
+def test_what_gets_a_path_in_place_of_a_tracker_says_to_load_it(module: str, name: str, more: Any, path: Any) -> None:
+    pytest.importorskip("opentelemetry") if "opentelemetry" in module else None
+    with pytest.raises(TypeError, match=r"found a \w+; load files with ExecutionTracker\.load$") as caught:
+        getattr(import_module(module), name)(path, *more)
+    assert isinstance(caught.value, TrackerError)
+
+
+def test_the_second_run_of_a_comparison_and_each_one_to_merge_is_a_tracker_too() -> None:
+    with pytest.raises(TypeError, match=r"^expected an ExecutionTracker, found a str; load files with "):
+        compare(ExecutionTracker(), "run.json")  # type: ignore[arg-type]
+    with pytest.raises(TrackerError, match=r"^trackers\[0\]: expected an ExecutionTracker, found a str; load files "):
+        merge("run.json")  # type: ignore[arg-type]

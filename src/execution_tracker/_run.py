@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker.descriptions import type_name
+from execution_tracker.errors import NotATrackerError
 
 if TYPE_CHECKING:
     from execution_tracker._retention import Totals
@@ -89,6 +90,27 @@ class Run(NamedTuple):
     def event_count(self) -> int:
         """How many events are left."""
         return len(self.events) // EVENT_WIDTH
+
+
+def run_of(tracker: Any, place: str = "") -> Run:
+    """Return this moment of a tracker, or say what to write where it is a path, say.
+
+    Args:
+        tracker: What a caller gave.
+        place: Where it was given, for the message.
+
+    >>> run_of("run.json")
+    Traceback (most recent call last):
+    execution_tracker.errors.NotATrackerError: expected an ExecutionTracker, found a str; load files with \
+ExecutionTracker.load
+    """
+    if hasattr(type(tracker), "_run"):
+        run: Run = tracker._run()
+        return run
+    begin = f"{place}: expected" if place else "expected"
+    raise NotATrackerError(
+        f"{begin} an ExecutionTracker, found a {type_name(tracker)}; load files with ExecutionTracker.load"
+    )
 
 
 def hashable(value: Any) -> Any:

@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 from execution_tracker.errors import TrackerError
-from execution_tracker.report import _summary as summary
+from execution_tracker.report import _units as units
 
 _PROGRAM = "execution-tracker"  # the name for which shells complete, also where it is called as a module
 _BAD = 2
@@ -59,5 +59,5 @@ def _run() -> int:
 
 def _complain(message: str) -> int:
     if sys.stderr is not None:  # else it would go to standard output
-        print(summary.text_of(message, 1_000), file=sys.stderr)
+        print(units.text_of(message, 1_000), file=sys.stderr)
     return _BAD

@@ -20,6 +20,10 @@ class InvalidRunError(TrackerError, ValueError):
     """Data or a file is not a recorded run; the message names the place and what was expected there."""
 
 
+class NotATrackerError(TrackerError, TypeError):
+    """What takes a tracker got something else; if that is the path of a file, the message says how to load it."""
+
+
 def expect(value: Any, kind: type, place: str) -> None:
     """Raise an InvalidRunError that names the place, unless the value is of that kind.
 

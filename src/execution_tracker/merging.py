@@ -8,9 +8,8 @@ from typing import Any
 
 from execution_tracker._copying import copied_run, greatest_ids, moved, with_small_ids
 from execution_tracker._retention import Span, wider
-from execution_tracker._run import AT_NS, EVENT_WIDTH, START_NS, WIDTH, Routine, Run
+from execution_tracker._run import AT_NS, EVENT_WIDTH, START_NS, WIDTH, Routine, Run, run_of
 from execution_tracker.collector import built_at_once
-from execution_tracker.descriptions import type_name
 from execution_tracker.timestamps import ClockFace, Offsets
 from execution_tracker.tracker import ExecutionTracker
 
@@ -32,7 +31,7 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
         those that cannot be read. What the trackers have dropped and their unmatched ends add up. What runs stays open.
 
     Raises:
-        TypeError: One of them is no tracker; the message says which.
+        NotATrackerError: One of them is no tracker, but a path, say; the message says which.
 
     A hundred thousand records take a few tenths of a second.
 
@@ -46,12 +45,7 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
     """
     runs: list[Run] = []
     for index, tracker in enumerate(trackers):
-        if not isinstance(tracker, ExecutionTracker):
-            raise TypeError(
-                f"trackers[{index}]: expected an ExecutionTracker, found a {type_name(tracker)}; "
-                "load files with ExecutionTracker.load"
-            )
-        runs.append(tracker._run())
+        runs.append(run_of(tracker, f"trackers[{index}]"))
     merged = ExecutionTracker(flow_id)
     # Not together with the loop above, which may wait for trackers that are still on their way.
     merged._take(built_at_once(lambda: with_small_ids(_merged(runs))))

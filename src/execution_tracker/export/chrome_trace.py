@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker._metrics import named
+from execution_tracker._run import run_of
 from execution_tracker._timeline import Emission, Execution, Link, Timeline, timeline_of
 from execution_tracker.collector import built_at_once
 from execution_tracker.export import filled, text
@@ -108,7 +109,7 @@ def _pieces(trace: dict[str, Any]) -> Iterator[str]:
 
 def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return the trace of a run with an iterator for its events."""
-    run, flow_id = tracker._run(), text(tracker.flow_id)
+    run, flow_id = run_of(tracker), text(tracker.flow_id)
     timeline = built_at_once(lambda: timeline_of(run))
     begun = [(first.start_ns, timeline.execution_texts(first)[0]) for first in timeline.executions[:1]]
     begun += [(first.at_ns, timeline.emission_text(first)) for first in timeline.emissions[:1]]

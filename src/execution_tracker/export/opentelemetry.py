@@ -9,6 +9,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from execution_tracker._metrics import named
+from execution_tracker._run import run_of
 from execution_tracker._timeline import timeline_of
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
@@ -91,7 +92,7 @@ def export_spans(
     provider = trace.get_tracer_provider() if tracer_provider is None else tracer_provider
     if isinstance(provider, trace.ProxyTracerProvider):
         raise TrackerError("there is no tracer provider; pass one, or set one with opentelemetry.trace")
-    run, flow_id, taken = tracker._run(), text(tracker.flow_id), 0
+    run, flow_id, taken = run_of(tracker), text(tracker.flow_id), 0
     timeline = built_at_once(lambda: timeline_of(run))
     try:
         tracer = provider.get_tracer("execution_tracker")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker import _metrics
 from execution_tracker._run import STATUS, WIDTH
-from execution_tracker.report import _summary as summary
+from execution_tracker.report import _facts as facts
+from execution_tracker.report import _units as units
 
 if TYPE_CHECKING:
     from execution_tracker._metrics import Measured
@@ -43,7 +44,7 @@ def short_text(tracker: ExecutionTracker) -> str:
     finally:
         if not is_mine and lock._is_owned():  # also if Ctrl-C came as soon as it was acquired
             lock.release()
-    return f"<{type(tracker).__name__} {summary.printable(repr(tracker.flow_id), 60)}: {counts}>"
+    return f"<{type(tracker).__name__} {units.printable(repr(tracker.flow_id), 60)}: {counts}>"
 
 
 def _counts(run: Measured) -> str:
@@ -52,8 +53,8 @@ def _counts(run: Measured) -> str:
         statuses.update(routine.rows[STATUS::WIDTH])
         if routine.dropped:
             statuses.update(routine.dropped.status_counts)
-    executions = summary.counted(statuses.total(), "execution")
-    events = summary.counted(run.event_count + run.dropped_events, "event")
+    executions = units.counted(statuses.total(), "execution")
+    events = units.counted(run.event_count + run.dropped_events, "event")
     return f"{executions}, {statuses['failed']:,} failed, {statuses['running']:,} running, {events}"
 
 
@@ -67,23 +68,23 @@ def html_text(tracker: ExecutionTracker) -> str:
     run = tracker._run()
     numbers = _metrics.metrics_of(tracker.flow_id, run)
     parts = [
-        f'<div style="font-weight:bold">{escape(summary.text_of(tracker.flow_id) or summary.NO_NAME)}</div>',
-        f'<div style="opacity:0.65">{escape(summary.subtitle(run, numbers))}</div>',
+        f'<div style="font-weight:bold">{escape(units.text_of(tracker.flow_id) or facts.NO_NAME)}</div>',
+        f'<div style="opacity:0.65">{escape(facts.subtitle(run, numbers))}</div>',
         _headline(numbers),
-        _routines(summary.by_self_time(numbers), numbers),
-        *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in summary.missing(numbers)),
+        _routines(facts.by_self_time(numbers), numbers),
+        *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in facts.missing(numbers)),
     ]
     return f'<div style="max-width:60em">{"".join(parts)}</div>'
 
 
 def _headline(numbers: dict[str, Any]) -> str:
-    facts = summary.headline(numbers)
+    headline = facts.headline(numbers)
     red = f";color:{_RED}" if numbers["failed"] else ""
     cells = [
         _cell(fact, "td", f"{_NUMBER};font-weight:bold{red if label == 'Failed' else ''}")
-        for label, fact in facts.items()
+        for label, fact in headline.items()
     ]
-    return _table([[_cell(label, "th", _LABEL + _NUMBER) for label in facts], cells])
+    return _table([[_cell(label, "th", _LABEL + _NUMBER) for label in headline], cells])
 
 
 def _routines(routines: list[tuple[str, dict[str, Any]]], numbers: dict[str, Any]) -> str:
@@ -92,16 +93,16 @@ def _routines(routines: list[tuple[str, dict[str, Any]]], numbers: dict[str, Any
     headers = ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
     rows = [[_cell(header, "th", _LABEL + (_NUMBER if header != "Routine" else _TEXT)) for header in headers]]
     for name, routine in routines[:_MAX_ROUTINES]:
-        times = [summary.time_of(routine, which) for which in ("median", "p95", "total")]
+        times = [facts.time_of(routine, which) for which in ("median", "p95", "total")]
         red = f";color:{_RED}" if routine["failed"] else ""
-        part = summary.share_of(routine, numbers)
+        part = facts.share_of(routine, numbers)
         rows.append(
             [
                 _cell(name, "td", _TEXT),
                 _cell(f"{routine['total_executions']:,}", "td", _NUMBER),
                 _cell(f"{routine['failed']:,}", "td", _NUMBER + red),
                 *(_cell(time, "td", _NUMBER) for time in times),
-                _cell(summary.percentage(part), "td", f"{_NUMBER};{_bar(part)}"),
+                _cell(units.percentage(part), "td", f"{_NUMBER};{_bar(part)}"),
             ]
         )
     more = len(routines) - _MAX_ROUTINES

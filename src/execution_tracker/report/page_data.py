@@ -13,10 +13,11 @@ from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import _metrics, _timeline, analysis
-from execution_tracker._run import ERROR, PARAMS, START_NS, STATUS, WIDTH
+from execution_tracker._run import ERROR, PARAMS, START_NS, STATUS, WIDTH, run_of
 from execution_tracker.collector import built_at_once
 from execution_tracker.payloads import json_safe, snapshot
-from execution_tracker.report import _summary as summary
+from execution_tracker.report import _facts as facts
+from execution_tracker.report._failures import is_failed
 from execution_tracker.timestamps import SECOND_NS
 
 if TYPE_CHECKING:
@@ -46,18 +47,18 @@ class Bar(NamedTuple):
     start_ns: int
     duration_ns: int | None  # None while it runs
     kind: int
-    step: summary.Step | None  # of the critical path
+    step: facts.Step | None  # of the critical path
     execution: _timeline.Execution
 
 
 def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return everything that the page shows of a run."""
-    run = tracker._run()
+    run = run_of(tracker)
     names = _metrics.named(run.routines)
     numbers = _metrics.metrics_of("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
     timeline = built_at_once(lambda: _timeline.timeline_of(run))
-    path = summary.critical_path(timeline)
+    path = facts.critical_path(timeline)
     bars = _bars(timeline, names, {step.position: step for step in path.steps})
     unplaced = run.executions - len(bars)
     by_name = {name: routine for name, routine in zip(names.values(), routines, strict=True) if routine}
@@ -66,20 +67,20 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     edges = analysis.event_edges_in(timeline)
     return {
         "flow": text(tracker.flow_id),
-        "subtitle": summary.subtitle(run, numbers),
+        "subtitle": facts.subtitle(run, numbers),
         "numbers": {key: number for key, number in numbers.items() if isinstance(number, int | float)},
-        "missing": summary.missing({**numbers, "routines": by_name}, unplaced),
+        "missing": facts.missing({**numbers, "routines": by_name}, unplaced),
         "names": [text(name) for name in names.values()],
         "routines": _routine_rows(routines, bars),
         "path": {
             "steps": len(path.steps),
-            **{key: _seconds(getattr(path, f"{key}_ns")) for key in ("length", "waited", "late")},
+            **{key: _seconds(getattr(path, f"{key}_ns")) for key in ("length", "waited")},
         },
         "timeline": _drawn(bars, set(largest), origin_ns),
         "histograms": _histograms(bars, largest),
         "failures": _failures(run, names, origin_ns),
         "flow_graph": _flow_graph(edges, names),
-        "led_nowhere": summary.led_nowhere(edges, numbers),
+        "led_nowhere": facts.led_nowhere(edges, numbers),
     }
 
 
@@ -126,7 +127,7 @@ def _routine_rows(routines: list[dict[str, Any] | None], bars: list[Bar]) -> lis
 # --- the timeline ---
 
 
-def _bars(timeline: _timeline.Timeline, names: dict[Any, str], steps: dict[int, summary.Step]) -> list[Bar]:
+def _bars(timeline: _timeline.Timeline, names: dict[Any, str], steps: dict[int, facts.Step]) -> list[Bar]:
     """Return the executions whose start can be read, by their starts."""
     numbers = {routine_id: number for number, routine_id in enumerate(names)}
     bars = []
@@ -251,7 +252,7 @@ def _failures(run: Run, names: dict[Any, str], origin_ns: int) -> dict[str, Any]
         rows = run.routines[routine_id].rows
         columns = (rows[column::WIDTH] for column in (STATUS, START_NS, PARAMS, ERROR))
         for status, start_ns, params, error in zip(*columns, strict=True):
-            if summary.is_failed(status):
+            if is_failed(status):
                 message = text(error)
                 start = None if start_ns is None else _seconds(start_ns - origin_ns)
                 first = [0, number, message, start, text(params)]

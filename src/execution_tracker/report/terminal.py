@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker import _metrics, _timeline, analysis
+from execution_tracker import _comparison, _metrics, _timeline, analysis
+from execution_tracker._comparison import Limits
+from execution_tracker._run import run_of
 from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
-from execution_tracker.report import _summary as summary
+from execution_tracker.report import _facts as facts
+from execution_tracker.report import _units as units
+from execution_tracker.report import _verdict
+from execution_tracker.report._failures import Failures, error_lines, failures
 from execution_tracker.timestamps import SECOND_NS
 
 try:
-    from rich.cells import cell_len
-    from rich.console import Console, ConsoleOptions
-    from rich.measure import Measurement
+    from rich.console import Console, Group
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
+
+    from execution_tracker.report._terminal_parts import Bar, Cell, Column, Folded, Name, fitted, more, number
 except ModuleNotFoundError as error:
     raise TrackerError("a report in the terminal needs rich: pip install 'execution-tracker[cli]'") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from execution_tracker._metrics import Metrics
     from execution_tracker.tracker import ExecutionTracker
 
 # What fits a screen or two, whatever the size of the run.
+_MAX_FAILURES = 6
+_MAX_ERROR_LINES = 8
+_MAX_SLOWEST = 5
 _MAX_ROUTINES = 20
 _MAX_STEPS = 12
 _MAX_EDGES = 8
-_MAX_FAILURES = 8
+_MAX_WORKERS = 8
 _MAX_COMPARED = 40
 
-_WIDE = 70  # cells of a console that takes all columns
-_FASTER, _SLOWER = 0.8, 1.25  # ratios beyond these are coloured
+_WIDE = 70  # cells that the headline needs as a table
 
 
 def print_report(tracker: ExecutionTracker, console: Console | None = None) -> None:
-    """Print what a run did: its numbers, routines, critical path, waits and failures, and what they leave out.
+    """Print what a run did: what failed, what was slow, why it took so long, and what the numbers leave out.
 
     Args:
         tracker: The run, which stays as it is.
         console: Where to print; by default standard output, in colour if that is a terminal.
 
     Raises:
+        NotATrackerError: It is no tracker, but a path, say.
         TrackerError: rich is not installed (raised when this module is imported).
 
     Long lists are cut, and say so. No text of the run is taken for markup or for a control sequence. Takes as long as
@@ -54,47 +65,59 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     nightly
     Nothing was recorded.
     """
+    run = run_of(tracker)
     console = console or Console()
-    run = tracker._run()
     numbers = _metrics.metrics_of(tracker.flow_id, run)
-    name = summary.text_of(tracker.flow_id) or summary.NO_NAME
-    sections: list[list[Any]] = [[_Name(name, "bold"), Text(summary.subtitle(run, numbers), style="dim")]]
+    name = units.text_of(tracker.flow_id) or facts.NO_NAME
+    sections: list[list[Any]] = [[Name(name, "bold"), Text(facts.subtitle(run, numbers), style="dim")]]
     unplaced = 0
     if numbers["total_executions"] or numbers["total_events"]:
         timeline = built_at_once(lambda: _timeline.timeline_of(run))
         unplaced = run.executions - len(timeline.executions)
         sections += [
-            [_headline(numbers, console.width)],
+            _headline(numbers, console.width),
+            _failures(failures(run), numbers, timeline, console.width),
+            _slowest(timeline, console.width),
             _routines(numbers, console.width),
-            _critical_path(summary.critical_path(timeline), console.width),
-            _waits(analysis.event_edges_in(timeline), numbers),
-            _failures(summary.failures(run), numbers["failed"]),
+            _critical_path(facts.critical_path(timeline), console.width),
+            _waits(analysis.event_edges_in(timeline), numbers, console.width),
+            _workers(facts.workers(timeline), numbers, console.width),
         ]
-    sections.append([Text(sentence, style="dim") for sentence in summary.missing(numbers, unplaced)])
+    sections.append([Text(sentence, style="dim") for sentence in facts.missing(numbers, unplaced)])
     _print(sections, console)
 
 
 def print_comparison(
-    rows: list[dict[str, Any]], max_slowdown: float | None = None, console: Console | None = None
+    rows: list[dict[str, Any]],
+    max_slowdown: float | None = None,
+    console: Console | None = None,
+    *,
+    max_failed: float | None = None,
+    min_count: int = 5,
+    min_time: float = 0.001,
 ) -> None:
-    """Print how each routine fared in two runs, the worst slowdown first.
+    """Print how each routine fared in two runs, the worst first, and which got worse than they may.
 
     Args:
         rows: What :func:`execution_tracker.analysis.compare` gave.
         max_slowdown: Say at the end which routines' medians grew beyond so many times.
         console: Where to print; by default standard output, in colour if that is a terminal.
+        max_failed: Say at the end of which routines a part failed, or did not end, that is larger by more than so many
+            percentage points.
+        min_count: How many completed executions a median needs in both runs.
+        min_time: How many seconds two medians must be apart.
 
     >>> from rich.console import Console
     >>> from execution_tracker.report.terminal import print_comparison
     >>> print_comparison([], 1.5, Console(width=80))
-    Neither run has an execution.
-    <BLANKLINE>
-    No routine's median grew beyond 1.5 times.
+    Neither run has an execution, so nothing was compared.
     """
     console = console or Console()
-    comparison = _comparison(rows, console.width) if rows else [Text("Neither run has an execution.")]
-    verdict = [] if max_slowdown is None else [_verdict(rows, max_slowdown)]
-    _print([comparison, verdict], console)
+    limits = Limits(max_slowdown, max_failed, min_count, min_time)
+    comparison = _comparison_table(rows, limits, console.width) if rows else []
+    styles = {"good": "green", "bad": "bold red", "unsure": "yellow", "": "dim"}
+    sentences = [Text(sentence, style=styles[tone]) for sentence, tone in _verdict.verdict(rows, limits)]
+    _print([comparison, sentences], console)
 
 
 def _print(sections: list[list[Any]], console: Console) -> None:
@@ -110,222 +133,222 @@ def _print(sections: list[list[Any]], console: Console) -> None:
 # --- the sections of a report ---
 
 
-def _headline(numbers: dict[str, Any], width: int) -> Table:
-    facts = {
-        label: Text(value, style="bold red" if label == "Failed" and numbers["failed"] else "bold")
-        for label, value in summary.headline(numbers).items()
+def _headline(numbers: Metrics, width: int) -> list[Any]:
+    headline = {
+        label: number(value, "bold red" if label == "Failed" and numbers["failed"] else "bold")
+        for label, value in facts.headline(numbers).items()
     }
     if width >= _WIDE:
-        table = _table(*facts)
-        table.add_row(*facts.values())
+        table = fitted([Column(label, [value]) for label, value in headline.items()], width)
     else:
         table = Table.grid(padding=(0, 2))
-        for label, value in facts.items():
+        for label, value in headline.items():
             table.add_row(Text(label, style="dim"), value)
-    return table
+    others = facts.other_statuses(numbers["status_counts"])
+    return [table, *([Text(f"Other statuses: {others}.")] if others else [])]
 
 
-def _routines(numbers: dict[str, Any], width: int) -> list[Any]:
-    routines = summary.by_self_time(numbers)
+def _failures(groups: list[Failures], numbers: Metrics, timeline: _timeline.Timeline, width: int) -> list[Any]:
+    if not numbers["failed"]:
+        return []
+    margin = max((len(f"{group.executions:,}") for group in groups[:_MAX_FAILURES]), default=0)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", vertical="top", width=margin)
+    table.add_column()
+    begin_ns = timeline.executions[0].start_ns if timeline.executions else None
+    for group in groups[:_MAX_FAILURES]:
+        how = facts.failed_how(group)
+        lines = error_lines(group.first_error, _MAX_ERROR_LINES, 3 * max(width - margin - 4, 10))
+        rest = [*map(Text, lines[1:])] if lines[:1] == [how] else [Padding(Group(*map(Text, lines)), (0, 0, 0, 2))]
+        what = Group(Text(facts.failed_where(group, begin_ns)), Text(how, style="red"), *rest)
+        table.add_row(f"{group.executions:,}", what)
+    of_all = f": {numbers['failed']:,} of {units.counted(numbers['total_executions'], 'execution')}"
+    kept, shown = (sum(group.executions for group in some) for some in (groups, groups[:_MAX_FAILURES]))
+    dropped = facts.undescribed(numbers, kept)
+    return [
+        Text.assemble(("Failures", "bold"), of_all),
+        *([table] if groups else []),
+        *more(kept - shown, "failure"),
+        *([Text(dropped, style="dim")] if dropped else []),
+    ]
+
+
+def _slowest(timeline: _timeline.Timeline, width: int) -> list[Any]:
+    slowest = facts.slowest(timeline, _MAX_SLOWEST)
+    if not slowest:
+        return []
+    begin_ns = timeline.executions[0].start_ns
+    statuses = [units.text_of(each.status, 20) for each in slowest]
+    params = [facts.params_of(each.params) for each in slowest]
+    columns = [
+        Column("Took", [number(_duration(each.elapsed_ns or 0)) for each in slowest]),
+        Column("Routine", [Name(units.name_of(each.routine_id)) for each in slowest]),
+        Column("Started after", [number(_duration(each.start_ns - begin_ns)) for each in slowest], 1),
+    ]
+    if any(status != "completed" for status in statuses):
+        styles = {"completed": "dim", "failed": "red"}
+        columns.append(Column("Status", [Name(status, styles.get(status, "yellow")) for status in statuses]))
+    if any(params):
+        columns.append(Column("Params", [Folded(text, 2) for text in params]))
+    return [Text("Slowest executions", style="bold"), fitted(columns, width)]
+
+
+def _routines(numbers: Metrics, width: int) -> list[Any]:
+    routines = facts.by_self_time(numbers)
     if not routines:
         return []
-    longest_name = max(cell_len(name) for name, _ in routines[:_MAX_ROUTINES])
-    bar_width = 0 if width < _WIDE else 16 if longest_name <= 12 or width >= 100 else 6
-    times = {"Median": "median", "p95": "p95", "Total": "total"} if width >= _WIDE else {"Total": "total"}
-    table = _table("<Routine", "Count", "Failed", *times, "Share", "<")
-    for name, routine in routines[:_MAX_ROUTINES]:
-        part = summary.share_of(routine, numbers)
-        table.add_row(
-            _Name(name),
-            f"{routine['total_executions']:,}",
-            Text(f"{routine['failed']:,}", style="red" if routine["failed"] else "dim"),
-            *(summary.time_of(routine, key) for key in times.values()),
-            summary.percentage(part),
-            _Bar([(0.0, part, "━", "cyan")], bar_width),
-        )
-    rest = routines[_MAX_ROUTINES:]
-    took = summary.duration(sum(routine["self_execution_time"] for _, routine in rest))
-    return [table, *_more(len(rest), "routine", f", {took} in total")]
+    shown, rest = routines[:_MAX_ROUTINES], routines[_MAX_ROUTINES:]
+    parts = [facts.share_of(routine, numbers) for _, routine in shown]
+    others = [facts.other_statuses(routine["status_counts"]) for _, routine in shown]
+
+    def times(which: str) -> list[Cell]:
+        return [number(facts.time_of(routine, which)) for _, routine in shown]
+
+    columns = [
+        Column("Routine", [Name(name) for name, _ in shown]),
+        Column("Count", [number(f"{routine['total_executions']:,}") for _, routine in shown]),
+        Column("Failed", [_count_failed(routine["failed"]) for _, routine in shown]),
+        *([Column("Other", [Folded(text, 4, 12, "yellow") for text in others])] if any(others) else []),
+        Column("Median", times("median"), 1),
+        Column("p95", times("p95"), 2),
+        Column("Total", times("total")),
+        Column("Self", times("self"), 3),
+        Column("Share", [number(units.percentage(part)) for part in parts]),
+        Column("", [Bar([(0.0, part, "━", "cyan")], width // 5) for part in parts], 4),
+    ]
+    if all(routine["self_execution_time"] == routine["total_execution_time"] for _, routine in shown):
+        columns = [column for column in columns if column.header != "Self"]
+    took = units.duration(sum(routine["self_execution_time"] for _, routine in rest))
+    title = Text.assemble(("Routines", "bold"), " by self time")
+    return [title, fitted(columns, width), *more(len(rest), "routine", f", {took} in total")]
 
 
-def _critical_path(path: summary.Path, width: int) -> list[Any]:
+def _count_failed(count: int) -> Text:
+    return number(f"{count:,}", "red" if count else "dim")
+
+
+def _critical_path(path: facts.Path, width: int) -> list[Any]:
     """Return the steps in their order; of many, those that cost most, by their numbers."""
     if not path.steps:
         return []
     costs = [step.own_ns + step.waited_ns for step in path.steps]
     costliest = sorted(range(len(costs)), key=lambda number: costs[number], reverse=True)[:_MAX_STEPS]
-    table = _table("Step", "<Routine", "Waited", "Took", "<")
-    for number in sorted(costliest):
-        step = path.steps[number]
-        moments = step.since_ns, step.execution.start_ns, step.end_ns
-        since, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
-        table.add_row(
-            f"{number + 1:,}",
-            _Name(summary.name_of(step.execution.routine_id)),
-            Text(_duration(step.waited_ns) if step.waited_ns else "", style="yellow"),
-            summary.UNKNOWN if step.execution.elapsed_ns is None else _duration(step.execution.elapsed_ns),
-            _Bar([(since, start, "╌", "yellow"), (start, end, "━", "cyan")], 16 if width >= _WIDE else 0),
-        )
-    waiting = f", {_duration(path.waited_ns)} of it waiting" if path.waited_ns else ""
-    title = Text.assemble(
-        ("Critical path", "bold"), f": {_duration(path.length_ns)}{waiting}" if path.length_ns else ""
-    )
-    late = f"It begins {_duration(path.late_ns)} into the run: no other execution fed its first step."
-    return [
-        title,
-        table,
-        *_more(len(path.steps) - len(costliest), "step"),
-        *([Text(late, style="dim")] if path.late_ns else []),
+    shown = [(index + 1, path.steps[index]) for index in sorted(costliest)]
+    columns = [
+        Column("Step", [number(f"{place:,}") for place, _ in shown]),
+        Column("Routine", [Name(units.name_of(step.execution.routine_id)) for _, step in shown]),
+        Column("Link", [Folded(facts.LINKS[step.link], 2, 12, "dim") for _, step in shown]),
+        Column("Waited", [number(_duration(step.waited_ns) if step.waited_ns else "", "yellow") for _, step in shown]),
+        Column("Took", [number(_took(step)) for _, step in shown]),
+        Column("", [_step_bar(step, path, width // 5) for _, step in shown], 1),
     ]
+    waiting = f", {_duration(path.waited_ns)} of it waiting" if path.waited_ns else ""
+    length = f": {_duration(path.length_ns)}{waiting}" if path.length_ns else ""
+    return [
+        Text.assemble(("Critical path", "bold"), length),
+        Text(facts.path_sentence(path), style="dim"),
+        fitted(columns, width),
+        *more(len(path.steps) - len(costliest), "step"),
+    ]
+
+
+def _took(step: facts.Step) -> str:
+    return units.UNKNOWN if step.execution.elapsed_ns is None else _duration(step.execution.elapsed_ns)
+
+
+def _step_bar(step: facts.Step, path: facts.Path, width: int) -> Bar:
+    moments = step.since_ns, step.execution.start_ns, step.end_ns
+    since, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
+    return Bar([(since, start, "╌", "yellow"), (start, end, "━", "cyan")], width)
 
 
 def _duration(time_ns: int) -> str:
-    return summary.duration(time_ns / SECOND_NS)
+    return units.duration(time_ns / SECOND_NS)
 
 
-def _waits(edges: list[dict[str, Any]], numbers: dict[str, Any]) -> list[Any]:
+def _waits(edges: list[dict[str, Any]], numbers: Metrics, width: int) -> list[Any]:
     waited = sorted((edge for edge in edges if edge["caused"]), key=lambda edge: edge["max_wait_time"], reverse=True)
     parts: list[Any] = []
     if waited:
-        table = _table("<From", "<Event", "<To", "Count", "Median", "Longest")
-        for edge in waited[:_MAX_EDGES]:
-            times = [summary.duration(edge[key]) for key in ("median_wait_time", "max_wait_time")]
-            table.add_row(*map(_Name, summary.ends_of(edge)), f"{edge['count']:,}", *times)
+        shown = waited[:_MAX_EDGES]
+        ends = [*zip(*map(facts.ends_of, shown), strict=True)]
+        columns = [
+            *(
+                Column(header, [Name(name, least=8) for name in names])
+                for header, names in zip(("From", "Event", "To"), ends, strict=True)
+            ),
+            Column("Count", [number(f"{edge['count']:,}") for edge in shown], 1),
+            Column("Inferred", [number(facts.part_inferred(edge), "dim") for edge in shown]),
+            Column("Median", [number(units.duration(edge["median_wait_time"])) for edge in shown], 2),
+            Column("Longest", [number(units.duration(edge["max_wait_time"])) for edge in shown]),
+        ]
+        if not any(edge["inferred"] for edge in shown):
+            columns = [column for column in columns if column.header != "Inferred"]
         title = Text.assemble(("Longest waits", "bold"), ", from an event to the start that it led to")
-        parts += [title, table, *_more(len(waited) - _MAX_EDGES, "edge")]
-    if sentence := summary.led_nowhere(edges, numbers):
-        parts.append(Text(sentence, style="dim"))
-    return parts
+        parts += [title, fitted(columns, width), *more(len(waited) - _MAX_EDGES, "edge")]
+    sentences = facts.inferred(edges), facts.led_nowhere(edges, numbers)
+    return [*parts, *(Text(sentence, style="dim") for sentence in sentences if sentence)]
 
 
-def _failures(groups: list[summary.Failures], failed: int) -> list[Any]:
-    if not failed:
+def _workers(workers: list[facts.Worker], numbers: Metrics, width: int) -> list[Any]:
+    sentence = facts.concurrency(numbers)
+    if not sentence:
         return []
-    table = _table("Count", "<Routine", "<Message")
-    for routine, message, executions in groups[:_MAX_FAILURES]:
-        table.add_row(f"{executions:,}", _Name(routine), Text(message))
-    kept, shown = (sum(group.executions for group in some) for some in (groups, groups[:_MAX_FAILURES]))
-    dropped = f"Dropped, so without a message: {summary.counted(failed - kept, 'failure')}."
-    return [
-        Text("Failures", style="bold"),
-        *([table] if groups else []),
-        *_more(kept - shown, "failure"),
-        *([Text(dropped, style="dim")] if failed > kept else []),
+    title = Text.assemble(("Workers" if workers else "Concurrency", "bold"), f": {sentence}")
+    if not workers:
+        return [title]
+    shown, rest = workers[:_MAX_WORKERS], workers[_MAX_WORKERS:]
+    columns = [
+        Column("Worker", [Name(worker.name) for worker in shown]),
+        Column("Executions", [number(f"{worker.executions:,}") for worker in shown]),
+        Column("Busy for", [number(_duration(worker.busy_ns)) for worker in shown]),
+        Column("Busy", [number(units.percentage(worker.busy)) for worker in shown]),
+        Column("", [Bar([(0.0, worker.busy, "━", "cyan")], width // 5) for worker in shown], 1),
     ]
+    busy = f", each busy for {units.percentage(rest[0].busy)} or less" if rest else ""
+    return [title, fitted(columns, width), *more(len(rest), "worker", busy)]
 
 
 # --- two runs compared ---
 
 
-def _comparison(rows: list[dict[str, Any]], width: int) -> list[Any]:
-    has_failures = any(row[run] and row[run]["failed"] for row in rows for run in ("before", "after"))
-    columns = [*(["Failed"] if has_failures else []), "Median", "Ratio"]
-    if width >= _WIDE:
-        columns = ["Count", *columns, "p95 ratio"]
-    table = _table("<Routine", *columns)
-    for row in summary.worst_first(rows)[:_MAX_COMPARED]:
-        cells = {
-            "Count": _change(row, lambda routine: f"{routine['total_executions']:,}"),
-            "Failed": _change(row, lambda routine: f"{routine['failed']:,}"),
-            "Median": _change(row, lambda routine: summary.time_of(routine, "median")),
-            "Ratio": _ratio(row["ratio"]["median_execution_time"]),
-            "p95 ratio": _ratio(row["ratio"]["p95_execution_time"]),
-        }
-        if summary.fails_more(row):
-            cells["Failed"].stylize("red")
-        if row["change"] != "both":
-            cells["Ratio"] = Text(row["change"], style="bold")
-        table.add_row(_Name(summary.name_of(row["routine_id"])), *(cells[column] for column in columns))
-    return [table, *_more(len(rows) - _MAX_COMPARED, "routine")]
+def _comparison_table(rows: list[dict[str, Any]], limits: Limits, width: int) -> list[Any]:
+    ordered = _comparison.worst_first(rows, limits)
+    shown, hidden = ordered[:_MAX_COMPARED], ordered[_MAX_COMPARED:]
+
+    def counts(key: str, style_of: Callable[[dict[str, Any]], str] = lambda _: "") -> list[Cell]:
+        return [number(_change(row, lambda fared: f"{fared[key]:,}"), style_of(row)) for row in shown]
+
+    def red_if_failing(row: dict[str, Any]) -> str:
+        return "red" if _comparison.more_failed(row) > 0 else ""
+
+    columns = [
+        Column("Routine", [Name(units.name_of(row["routine_id"])) for row in shown]),
+        Column("Count", counts("total_executions"), 3),
+        Column("Failed", counts("failed", red_if_failing)),
+        Column("Never ended", counts("running", red_if_failing)),
+        Column("Median", [number(_change(row, _verdict.median_of)) for row in shown], 1),
+        Column("Ratio", [_ratio(row, limits) for row in shown]),
+        Column("p95 ratio", [number(_times(row["ratio"]["p95_execution_time"])) for row in shown], 2),
+    ]
+    for header, key in {"Failed": "failed", "Never ended": "running"}.items():
+        if not any(row[run] and row[run][key] for row in shown for run in ("before", "after")):
+            columns = [column for column in columns if column.header != header]
+    return [fitted(columns, width), *more(len(hidden), "routine", f": {_verdict.kinds(hidden, limits)}")]
 
 
-def _change(row: dict[str, Any], text_of: Callable[[dict[str, Any]], str]) -> Text:
+def _change(row: dict[str, Any], text_of: Callable[[dict[str, Any]], str]) -> str:
     """Return a number of both runs, or the one number that it is in both."""
     before, after = (text_of(row[run]) if row[run] else "" for run in ("before", "after"))
-    return Text(f"{before} → {after}" if before != after and before and after else before or after)
+    return f"{before} → {after}" if before != after and before and after else before or after
 
 
-def _ratio(ratio: float | None) -> Text:
-    if ratio is None:
-        return Text(summary.UNKNOWN)
-    return Text(summary.times(ratio), style="red" if ratio >= _SLOWER else "green" if ratio <= _FASTER else "")
+def _ratio(row: dict[str, Any], limits: Limits) -> Text:
+    if row["change"] != "both":
+        return number(row["change"], "bold")
+    styles = {_comparison.SLOWER: "red", _comparison.FASTER: "green", _comparison.FEW: "dim"}
+    return number(_times(row["ratio"]["median_execution_time"]), styles.get(_comparison.kind_of(row, limits), ""))
 
 
-def _verdict(rows: list[dict[str, Any]], max_slowdown: float) -> Text:
-    slower = summary.slower(rows, max_slowdown)
-    if not slower:
-        compared = sum(map(summary.is_compared, rows))
-        of_all = f" Of {summary.counted(len(rows), 'routine')}, {compared:,} could be compared." * (
-            compared < len(rows)
-        )
-        style = "green" if compared else "yellow"
-        return Text(f"No routine's median grew beyond {max_slowdown:g} times.{of_all}", style=style)
-    named = [
-        f"{summary.name_of(row['routine_id'], 40)} ({summary.times(row['ratio']['median_execution_time'])})"
-        for row in slower
-    ]
-    return Text(f"Medians that grew beyond {max_slowdown:g} times: {summary.some(named)}.", style="bold red")
-
-
-# --- parts ---
-
-
-def _table(*headers: str) -> Table:
-    """Return a table without lines; a column whose header begins with "<" is for text or a bar, and can give way."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for header in headers:
-        left = header.startswith("<")
-        table.add_column(
-            Text(header.lstrip("<"), no_wrap=True), justify="left" if left else "right", no_wrap=not left, min_width=1
-        )
-    return table
-
-
-def _more(count: int, thing: str, which: str = "") -> list[Text]:
-    """Return the line below a list that was cut, empty if it was not."""
-    if count <= 0:
-        return []
-    things = summary.counted(count, thing).split(" ")
-    return [Text(f"… and {things[0]} more {things[1]}{which}", style="dim")]
-
-
-class _Name:
-    """A name on one line, which gives way in its middle: long names differ at either end."""
-
-    def __init__(self, name: str, style: str = "") -> None:
-        self.name = name
-        self.style = style
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        width = cell_len(self.name)
-        return Measurement(min(width, 12), width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        name, kept = self.name, len(self.name)
-        while cell_len(name) > options.max_width and kept > 2:
-            kept = min(kept, options.max_width + 1) - 1
-            name = f"{self.name[: kept // 2]}…{self.name[len(self.name) - (kept - 1 - kept // 2) :]}"
-        yield Text(name, style=self.style, no_wrap=True, overflow="ellipsis")
-
-
-class _Bar:
-    """A line with spans on it: start and end from 0 to 1, a character and a style for each."""
-
-    def __init__(self, spans: list[tuple[float, float, str, str]], width: int) -> None:
-        self.spans = spans
-        self.width = width
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(4, self.width), self.width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        width = min(options.max_width, self.width)
-        line = Text(" " * width, no_wrap=True)
-        for start, end, character, style in self.spans:
-            if end > start and width:
-                first = min(int(start * width), width - 1)
-                last = min(max(round(end * width), first + 1), width)
-                character = {"━": "=", "╌": "-"}[character] if options.ascii_only else character
-                line.plain = line.plain[:first] + character * (last - first) + line.plain[last:]
-                line.stylize(style, first, last)
-        yield line
+def _times(ratio: float | None) -> str:
+    return units.UNKNOWN if ratio is None else units.times(ratio)

@@ -17,8 +17,7 @@
 
   if (path.steps) {
     const waited = path.waited > 0 ? `, ${duration(path.waited)} of it waiting` : "";
-    const late = path.late ? ` It begins ${duration(path.late)} into the run: no other execution fed its first step.` : "";
-    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} in ${duration(path.length)}${waited}.${late}`;
+    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} in ${duration(path.length)}${waited}.`;
   }
   if (size < data.total) {
     $("thinned").hidden = false;
