@@ -156,6 +156,49 @@ def test_no_width_of_a_terminal_breaks_a_report(width: int) -> None:
     assert widest(printed(story(), width)) <= width
 
 
+def busy_run() -> ExecutionTracker:
+    """Return a run with long names, several workers, failures with urls and params, and every sort of section."""
+    executions = []
+    for n in range(40):
+        url = f"https://shop.example/customers/{n}/orders?page={n % 3}"
+        facts: dict[str, Any] = {"worker": f"ThreadPoolExecutor-0_{n % 4}", "params": {"url": url, "retries": n % 3}}
+        error = f"ConnectionError: GET {url} refused by the other side" if n % 4 == 0 else None
+        executions.append(execution("fetch customer pages", n * 60, n * 60 + 125 + n, error, **facts))
+    executions[5]["status"], executions[6]["status"] = "skipped", "cancelled"
+    error = f"Traceback (most recent call last):\n  File 'a.py'\nValueError: {'a long message ' * 5}"
+    executions.append(execution("parse", 100, 3_000, error, worker="MainThread", execution_id=99))
+    executions.append(execution("write", 3_061, 3_185, worker="other"))
+    return run(
+        executions,
+        [event("fetch customer pages", 90, "parse"), event("parse", 3_000, "write", "parsed", execution_id=99)],
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_no_line_is_longer_than_the_terminal_and_nothing_that_matters_is_cut(width: int) -> None:
+    text = printed(busy_run(), width)
+    assert widest(text) <= width
+    assert not re.search(r"\d [a-zµ]*…|  …|(Tot|Too|Wait|Sha|Cou|Fail|Long)\w*…", text)
+    headers = ["Took", "Count", "Failed", "Other", "Total", "Share", "Link", "Waited", "Longest", "Inferred", "Busy"]
+    assert not [header for header in headers if not re.search(rf"(^|  ){header}(  |$)", text, re.MULTILINE)]
+    flowing = " ".join(text.split())
+    assert "ConnectionError: GET … refused by the other side" in flowing
+    assert f"ValueError: {'a long message ' * 5}".strip() in flowing
+    assert re.search(r" by its event, (inferred|.* s inferred )", flowing)
+    assert "1 link of it is inferred from the order of events" in flowing
+    assert "All 2 links from events to starts are inferred from their order" in flowing
+    assert "url='https://shop.example/customers/0/orders?page=0', retries=0" in flowing
+
+
+@pytest.mark.parametrize(("width", "has"), [(60, False), (80, False), (120, True), (200, True)])
+def test_columns_that_can_be_missed_give_way_to_the_others(width: int, has: bool) -> None:
+    (header,) = section(printed(busy_run(), width), "Routines")[:1]
+    assert ("p95" in header) is has
+    line = section(printed(busy_run(), 200), "Routines")[1]
+    assert line.startswith("fetch customer pages ")
+    assert line.endswith("━" * 15)
+
+
 def test_failures_that_are_alike_are_one_group_with_their_count() -> None:
     failed = [execution("load", second, second + 1, "TimeoutError: no answer") for second in range(980)]
     others = [execution("read", second, second + 1, f"KeyError: {second}") for second in range(20)]
@@ -213,16 +256,17 @@ def test_a_failure_without_a_text_is_shown_all_the_same(error: Any, message: str
 def test_the_slowest_executions_are_shown_with_what_they_were_called_with() -> None:
     executions = [execution("load", second, second + second, params={"n": second}) for second in range(1, 9)]
     executions[6] |= {"status": "failed"}
-    executions[5] |= {"params": "x" * 300}
+    executions[5] |= {"params": {name: name * 70 for name in "xyz"}}
     lines = section(printed(run(executions)), "Slowest executions")
     assert lines[:4] == [
         " Took  Routine  Started after  Status     Params",
         "8.0 s  load             7.0 s  completed  n=8",
         "7.0 s  load             6.0 s  failed     n=7",
-        f"6.0 s  load             5.0 s  completed  {'x' * 38}",
+        f"6.0 s  load             5.0 s  completed  x='{'x' * 35}",
     ]
-    assert lines[4] == f"{'x' * 37}…".rjust(80)
-    assert len(lines) == 7
+    assert lines[4] == f"{'x' * 35}',".rjust(79)
+    assert lines[6].endswith("y',…")
+    assert len(lines) == 9
 
 
 def test_statuses_beyond_completed_and_failed_are_named() -> None:

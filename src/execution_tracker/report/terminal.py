@@ -189,7 +189,7 @@ def _slowest(timeline: _timeline.Timeline, width: int) -> list[Any]:
         styles = {"completed": "dim", "failed": "red"}
         columns.append(Column("Status", [Name(status, styles.get(status, "yellow")) for status in statuses]))
     if any(params):
-        columns.append(Column("Params", [Folded(text, 2) for text in params]))
+        columns.append(Column("Params", [Folded(text, 4) for text in params]))
     return [Text("Slowest executions", style="bold"), fitted(columns, width)]
 
 
@@ -205,7 +205,7 @@ def _routines(numbers: Metrics, width: int) -> list[Any]:
         return [number(facts.time_of(routine, which)) for _, routine in shown]
 
     columns = [
-        Column("Routine", [Name(name) for name, _ in shown]),
+        Column("Routine", [Name(name, least=10) for name, _ in shown]),
         Column("Count", [number(f"{routine['total_executions']:,}") for _, routine in shown]),
         Column("Failed", [_count_failed(routine["failed"]) for _, routine in shown]),
         *([Column("Other", [Folded(text, 4, 12, "yellow") for text in others])] if any(others) else []),
