@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from html.parser import HTMLParser
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from runs import execution, run, story
 
 from execution_tracker import ExecutionTracker
+from execution_tracker._timeline import timeline_of
+from execution_tracker.report import _facts as facts
 
 
 class Page(HTMLParser):
@@ -58,26 +61,69 @@ def shown(tracker: ExecutionTracker) -> Page:
 # --- in a notebook ---
 
 
-def test_a_notebook_shows_the_headline_and_the_routines_by_self_time() -> None:
+def after(texts: list[str], text: str, count: int) -> list[str]:
+    place = texts.index(text)
+    return texts[place : place + count]
+
+
+def test_a_notebook_shows_the_headline_what_failed_and_the_routines_by_self_time() -> None:
     texts = shown(story()).texts
-    assert texts[:2] == ["nightly", "Started 2026-01-31 12:00:00 +00:00. 3 routines, 5 events."]
-    texts = texts[1:]
-    assert texts[1:13] == [
+    assert texts[:14] == [
+        *("nightly", "Started 2026-01-31 12:00:00 +00:00. 3 routines, 5 events."),
         *("Duration", "Executions", "Failed", "Running", "Throughput", "Peak concurrency"),
         *("3 min 10 s", "8", "1", "1", "2.2/min", "3"),
     ]
-    assert texts[13:20] == ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
-    assert texts[20:27] == ["load", "2", "0", "2 min 4 s", "2 min 4 s", "2 min 4 s", "65%"]
-    assert [texts[27], texts[34]] == ["parse", "fetch"]
+    assert texts[14:20] == ["Failures", "Where", "What", "1", "parse", "SyntaxError: unexpected end of file"]
+    assert texts[20:27] == ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
+    assert texts[27:34] == ["load", "2", "0", "2 min 4 s", "2 min 4 s", "2 min 4 s", "65%"]
+    assert [texts[34], texts[41]] == ["parse", "fetch"]
     assert re.findall(r"left bottom/(\d+%) 2px", story()._repr_html_() or "") == ["65%", "32%", "3%"]
-    assert texts[41:] == ["Still running, so without a time: load (1).", "Without a start, so not recorded: 1 end."]
+    assert texts[50:52] == ["Still running, so without a time: load (1).", "Without a start, so not recorded: 1 end."]
+
+
+def test_a_notebook_says_in_the_words_of_the_other_reports_why_it_took_so_long() -> None:
+    texts = shown(story()).texts
+    timeline = timeline_of(story()._run())
+    assert facts.path_sentence(facts.critical_path(timeline)) in texts
+    assert facts.concurrency(story().get_performance_metrics()) in texts
+
+
+@pytest.mark.parametrize("tracker", [story(), ExecutionTracker()])
+def test_a_notebook_leads_to_the_other_reports(tracker: ExecutionTracker) -> None:
+    last = shown(tracker).texts[-1]
+    for call in re.findall(r"execution_tracker\.[\w.]+", last):
+        module, _, name = call.rpartition(".")
+        assert callable(getattr(import_module(module), name))
+    assert "write_html(tracker, " in last
+    assert "print_report(tracker)" in last
+
+
+def test_a_notebook_groups_failures_that_are_alike_and_counts_what_it_leaves_out() -> None:
+    failed = [execution("load", n, n + 1, f"ConnectionError: GET http://a/{n} refused") for n in range(29)]
+    others = [execution("load", n, n + 1, f"{kind}: no") for n, kind in enumerate("ABCDEFG")]
+    texts = shown(run(failed + others)).texts
+    assert after(texts, "29", 3) == ["29", "load", "ConnectionError: GET … refused"]
+    assert "… and 3 more failures" in texts
+    tracker = ExecutionTracker(max_records=1)
+    for _ in range(3):
+        tracker.record_execution("load", 0, 1, "failed", error="boom")
+    assert "Dropped, so without a message: 2 failures." in shown(tracker).texts
+
+
+def test_a_notebook_names_statuses_beyond_the_usual_ones() -> None:
+    executions = [{**execution("load", 0, 2), "status": "skipped"}, execution("read", 0, 1)]
+    texts = shown(run(executions)).texts
+    assert "Other statuses: 1 skipped." in texts
+    assert after(texts, "Other", 2) == ["Other", "Median"]
+    assert after(texts, "load", 4) == ["load", "1", "0", "1 skipped"]
 
 
 def test_a_routine_that_only_calls_others_comes_after_them() -> None:
     tracker = run([execution("all", 0, 9, execution_id=1), execution("part", 1, 9, execution_id=2, parent_id=1)])
     texts = shown(tracker).texts
-    rows = [texts[place : place + 7] for place in range(len(texts) - 14, len(texts), 7)]
+    rows = [after(texts, name, 7) for name in ("part", "all")]
     assert [(row[0], row[5], row[6]) for row in rows] == [("part", "8.0 s", "89%"), ("all", "9.0 s", "11%")]
+    assert texts.index("part") < texts.index("all")
 
 
 def test_no_colour_of_text_is_set_but_for_failures_so_that_dark_and_light_both_work() -> None:
@@ -100,7 +146,7 @@ def test_of_ten_thousand_routines_the_largest_are_shown_and_the_rest_counted() -
     html = run([execution(f"routine {n}", 0, n + 1) for n in range(10_000)])._repr_html_()
     assert len(html) < 40_000
     assert html.index("routine 9999<") < html.index("routine 9998<")
-    assert "… and 9,980 more" in html
+    assert "… and 9,980 more routines" in html
 
 
 def test_an_empty_run_and_a_running_execution_are_shown() -> None:

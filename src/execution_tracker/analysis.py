@@ -40,7 +40,7 @@ def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
         that never ended has None for end and execution time. Empty if nothing ended.
 
     Raises:
-        NotATrackerError: It is no tracker, but a path, say.
+        TypeError: It is no tracker, but a path, say.
 
     >>> from execution_tracker import ExecutionTracker
     >>> from execution_tracker.analysis import critical_path
@@ -87,7 +87,7 @@ def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
         ``max_wait_time`` (seconds from those to the starts; None where there are none).
 
     Raises:
-        NotATrackerError: It is no tracker, but a path, say.
+        TypeError: It is no tracker, but a path, say.
 
     >>> from execution_tracker import ExecutionTracker
     >>> from execution_tracker.analysis import event_edges
@@ -163,7 +163,7 @@ def compare(before: ExecutionTracker, after: ExecutionTracker) -> list[dict[str,
         than ``completed`` if ``max_records`` dropped some, whose times are not known by status.
 
     Raises:
-        NotATrackerError: One of the two is no tracker, but a path, say.
+        TypeError: One of the two is no tracker, but a path, say.
 
     Takes about a microsecond for each execution.
 

@@ -31,7 +31,7 @@ def merge(trackers: Iterable[ExecutionTracker], flow_id: str = "") -> ExecutionT
         those that cannot be read. What the trackers have dropped and their unmatched ends add up. What runs stays open.
 
     Raises:
-        NotATrackerError: One of them is no tracker, but a path, say; the message says which.
+        TypeError: One of them is no tracker, but a path, say; the message says which.
 
     A hundred thousand records take a few tenths of a second.
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from execution_tracker.report._failures import Failures
 
 NO_NAME = "A run without a name"
+MORE = (
+    'For more: execution_tracker.report.html.write_html(tracker, "run.html") writes a page for the browser, '
+    "execution_tracker.report.terminal.print_report(tracker) prints it all."
+)
 _PLAIN_STATUSES = ("completed", "failed", "running")  # which the reports count by themselves
 _short = snapshot(max_string=80, max_items=10, max_depth=3)
 

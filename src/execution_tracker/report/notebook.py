@@ -6,15 +6,18 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from execution_tracker import _metrics
+from execution_tracker import _metrics, _timeline
 from execution_tracker._run import STATUS, WIDTH
+from execution_tracker.collector import built_at_once
 from execution_tracker.report import _facts as facts
 from execution_tracker.report import _units as units
+from execution_tracker.report._failures import Failures, failures
 
 if TYPE_CHECKING:
     from execution_tracker._metrics import Measured
     from execution_tracker.tracker import ExecutionTracker
 
+_MAX_FAILURES = 5
 _MAX_ROUTINES = 20
 _PATIENCE_S = 0.05
 
@@ -59,7 +62,7 @@ def _counts(run: Measured) -> str:
 
 
 def html_text(tracker: ExecutionTracker) -> str:
-    """Return the headline of a run and its routines by self time as HTML that needs nothing else.
+    """Return what a run did, in the words of the other reports, as HTML that needs nothing else.
 
     >>> from execution_tracker import ExecutionTracker
     >>> "&lt;b&gt;" in html_text(ExecutionTracker("<b>"))
@@ -67,14 +70,24 @@ def html_text(tracker: ExecutionTracker) -> str:
     """
     run = tracker._run()
     numbers = _metrics.metrics_of(tracker.flow_id, run)
+    timeline = built_at_once(lambda: _timeline.timeline_of(run))
+    unplaced = run.executions - len(timeline.executions)
     parts = [
         f'<div style="font-weight:bold">{escape(units.text_of(tracker.flow_id) or facts.NO_NAME)}</div>',
-        f'<div style="opacity:0.65">{escape(facts.subtitle(run, numbers))}</div>',
+        _dim(facts.subtitle(run, numbers)),
         _headline(numbers),
+        _failures(failures(run), numbers),
         _routines(facts.by_self_time(numbers), numbers),
-        *(f'<div style="opacity:0.65">{escape(sentence)}</div>' for sentence in facts.missing(numbers)),
+        _dim(facts.path_sentence(facts.critical_path(timeline))),
+        _dim(facts.concurrency(numbers)),
+        *map(_dim, facts.missing(numbers, unplaced)),
+        _dim(facts.MORE),
     ]
     return f'<div style="max-width:60em">{"".join(parts)}</div>'
+
+
+def _dim(sentence: str) -> str:
+    return f'<div style="opacity:0.65">{escape(sentence)}</div>' if sentence else ""
 
 
 def _headline(numbers: dict[str, Any]) -> str:
@@ -84,15 +97,30 @@ def _headline(numbers: dict[str, Any]) -> str:
         _cell(fact, "td", f"{_NUMBER};font-weight:bold{red if label == 'Failed' else ''}")
         for label, fact in headline.items()
     ]
-    return _table([[_cell(label, "th", _LABEL + _NUMBER) for label in headline], cells])
+    others = facts.other_statuses(numbers["status_counts"])
+    table = _table([[_cell(label, "th", _LABEL + _NUMBER) for label in headline], cells])
+    return table + (f"<div>{escape(f'Other statuses: {others}.')}</div>" if others else "")
+
+
+def _failures(groups: list[Failures], numbers: dict[str, Any]) -> str:
+    rows = [[_cell(header, "th", _LABEL + _TEXT) for header in ("Failures", "Where", "What")]]
+    for group in groups[:_MAX_FAILURES]:
+        cells = [f"{group.executions:,}", units.some([*group.routines]), facts.failed_how(group)]
+        rows.append([_cell(text, "td", style) for text, style in zip(cells, (_NUMBER, _TEXT, _TEXT), strict=True)])
+    kept, shown = (sum(group.executions for group in some) for some in (groups, groups[:_MAX_FAILURES]))
+    more = _dim(f"… and {units.counted(kept - shown, 'more failure')}") if kept > shown else ""
+    return (_table(rows) if groups else "") + more + _dim(facts.undescribed(numbers, kept))
 
 
 def _routines(routines: list[tuple[str, dict[str, Any]]], numbers: dict[str, Any]) -> str:
     if not routines:
         return "<div>No execution was recorded.</div>"
-    headers = ["Routine", "Count", "Failed", "Median", "p95", "Total", "Share"]
-    rows = [[_cell(header, "th", _LABEL + (_NUMBER if header != "Routine" else _TEXT)) for header in headers]]
-    for name, routine in routines[:_MAX_ROUTINES]:
+    shown = routines[:_MAX_ROUTINES]
+    others = [facts.other_statuses(routine["status_counts"]) for _, routine in shown]
+    other = ["Other"] if any(others) else []
+    texts, headers = ("Routine", "Other"), ["Routine", "Count", "Failed", *other, "Median", "p95", "Total", "Share"]
+    rows = [[_cell(header, "th", _LABEL + (_TEXT if header in texts else _NUMBER)) for header in headers]]
+    for (name, routine), other_statuses in zip(shown, others, strict=True):
         times = [facts.time_of(routine, which) for which in ("median", "p95", "total")]
         red = f";color:{_RED}" if routine["failed"] else ""
         part = facts.share_of(routine, numbers)
@@ -101,12 +129,13 @@ def _routines(routines: list[tuple[str, dict[str, Any]]], numbers: dict[str, Any
                 _cell(name, "td", _TEXT),
                 _cell(f"{routine['total_executions']:,}", "td", _NUMBER),
                 _cell(f"{routine['failed']:,}", "td", _NUMBER + red),
+                *([_cell(other_statuses, "td", _TEXT)] if other else []),
                 *(_cell(time, "td", _NUMBER) for time in times),
                 _cell(units.percentage(part), "td", f"{_NUMBER};{_bar(part)}"),
             ]
         )
     more = len(routines) - _MAX_ROUTINES
-    return _table(rows) + (f"<div>… and {more:,} more</div>" if more > 0 else "")
+    return _table(rows) + (_dim(f"… and {units.counted(more, 'more routine')}") if more > 0 else "")
 
 
 def _bar(part: float) -> str:

@@ -52,7 +52,7 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
         console: Where to print; by default standard output, in colour if that is a terminal.
 
     Raises:
-        NotATrackerError: It is no tracker, but a path, say.
+        TypeError: It is no tracker, but a path, say.
         TrackerError: rich is not installed (raised when this module is imported).
 
     Long lists are cut, and say so. No text of the run is taken for markup or for a control sequence. Takes as long as
