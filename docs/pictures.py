@@ -5,6 +5,7 @@ It prints the report of the terminal, and writes docs/html-report.png with the C
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -25,7 +26,8 @@ from count_words import count_files, files_below  # noqa: E402
 
 def main() -> None:
     tracker = ExecutionTracker("count words")
-    count_files(tracker, files_below(ROOT))
+    os.chdir(ROOT)  # so that the params name no folder of this machine
+    count_files(tracker, files_below(Path()))
     print_report(tracker, Console(width=80))
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder, "run.html")
