@@ -118,6 +118,16 @@ def test_several_files_or_a_folder_of_them_are_one_run(call_here: Any, tmp_path:
     assert (tmp_path / "trace.out").read_text().count('"load"') >= 3
 
 
+def test_a_folder_that_may_not_be_read_exits_with_2_and_one_line(
+    call_here: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def refuse(path: Any) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("os.listdir", refuse)
+    assert call_here("report", tmp_path) == (2, "", f"{tmp_path}: Permission denied\n")
+
+
 def test_files_of_one_flow_keep_its_name(call_here: Any, file: Path) -> None:
     assert call_here("report", file, file)[1].startswith("nightly\n")
 

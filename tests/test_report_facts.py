@@ -116,6 +116,8 @@ def test_a_worker_is_busy_while_at_least_one_of_its_executions_runs() -> None:
 def test_concurrency_is_told_where_something_took_time() -> None:
     metrics = run([execution("a", 0, 2), execution("a", 1, 2)]).get_performance_metrics()
     assert facts.concurrency(metrics) == "1.5 executions at once on average, 2 at most."
+    metrics = run([execution("a", 0, 1), execution("a", 99, 100)]).get_performance_metrics()
+    assert facts.concurrency(metrics).startswith("0.02 executions at once ")
     assert facts.concurrency(ExecutionTracker().get_performance_metrics()) == ""
     assert facts.concurrency(run([execution("a", 0, None)]).get_performance_metrics()) == ""
 

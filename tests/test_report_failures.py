@@ -182,6 +182,10 @@ def test_an_exception_group_tells_itself_and_not_its_parts() -> None:
     assert told(before) == [("ExceptionGroup", "two of them (2 sub-exceptions)", 1)]
 
 
+def test_a_traceback_without_its_end_is_an_error_like_any_other() -> None:
+    assert told(raised(deep).rpartition("KeyError")[0]) == [("", "Traceback (most recent call last):", 1)]
+
+
 def test_the_type_of_a_very_long_traceback_is_not_lost() -> None:
     long = raised(deep).replace("\nKeyError", "\n" + 1_000 * '  File "a.py", line 1, in a\n' + "KeyError")
     (group,) = groups_of(long)

@@ -33,6 +33,7 @@ assert_type(export_spans(tracker, context=Context()), int)
 print_report(tracker)
 print_report(tracker, Console(record=True))
 print_comparison(compare(tracker, tracker), max_slowdown=1.5)
+print_comparison(compare(tracker, tracker), max_failed=5, min_count=3, min_time=0.01, console=Console())
 write_html(tracker, Path("run.html"))
 write_html(tracker, "run.html")
 

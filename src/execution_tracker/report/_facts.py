@@ -101,7 +101,9 @@ def concurrency(metrics: Metrics) -> str:
     """Return a sentence on how many executions ran at once, an empty text if none ended."""
     if not metrics["wall_time"] or not metrics["total_execution_time"]:
         return ""
-    return f"{metrics['avg_concurrency']:.1f} executions at once on average, {metrics['peak_concurrency']:,} at most."
+    average = metrics["avg_concurrency"]
+    text = f"{average:,.1f}" if average >= 0.1 else f"{average:.1g}"
+    return f"{text} executions at once on average, {metrics['peak_concurrency']:,} at most."
 
 
 def time_of(performance: Metrics, which: str) -> str:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,9 +24,6 @@ class Name:
         self.style = style
         self.most = cell_len(name)
         self.least = min(self.most, least)
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.least, self.most)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         name, kept = self.name, len(self.name)
@@ -47,9 +43,6 @@ class Folded:
         self.most = cell_len(text)
         self.least = min(self.most, least)
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.least, self.most)
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         lines = Text(self.text).wrap(console, max(options.max_width, 2), overflow="fold")
         for number, line in enumerate(lines[: self.lines], 1):
@@ -67,9 +60,6 @@ class Bar:
     def __init__(self, spans: list[tuple[float, float, str, str]], width: int) -> None:
         self.spans = spans
         self.most = width
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.least, self.most)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         width = min(options.max_width, self.most)
