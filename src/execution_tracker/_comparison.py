@@ -36,14 +36,14 @@ FAILING, SLOWER, NEW, ALIKE, FEW, FASTER, GONE = KINDS = (
 class Limits(NamedTuple):
     """How much worse a routine may get, and which differences of medians count at all."""
 
-    max_slowdown: float | None = None  # the ratio of two medians; None if any will do
-    max_failed: float | None = None  # by how many percentage points more may fail or never end; None if all may
+    max_slowdown: float | None = None  # the ratio of two medians; None for no limit
+    max_failed: float | None = None  # percentage points by which the share may grow that fails or never ends
     min_count: int = 5  # executions that a median needs in both runs
     min_time: float = 0.001  # seconds between two medians that differ
 
     @property
     def are_given(self) -> bool:
-        """Whether there is anything that may not be."""
+        """Whether the comparison is a check."""
         return self.max_slowdown is not None or self.max_failed is not None
 
 

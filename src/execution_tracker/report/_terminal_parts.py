@@ -13,7 +13,7 @@ from rich.text import Text
 from execution_tracker.report import _units as units
 
 _GAP = 2  # cells between two columns
-_GOOD = 20  # cells of a text for which a column gives way that can be missed
+_GOOD = 20  # cells of a text; columns are left out to give it these
 
 
 class Name:
@@ -78,11 +78,11 @@ Cell = Text | Name | Folded | Bar
 
 
 class Column(NamedTuple):
-    """A column of a table. Of those that can be missed, the one that can best is left out first."""
+    """A column of a table. Where there is no room, the one with the highest rank is left out first."""
 
     header: str
     cells: list[Cell]
-    can_be_missed: int = 0  # 0 if it cannot
+    rank: int = 0  # 0 if it is never left out
 
     @property
     def is_number(self) -> bool:
@@ -96,7 +96,7 @@ class Column(NamedTuple):
 
     @property
     def good(self) -> int:
-        """The cells for which others give way."""
+        """The cells for which other columns are left out."""
         is_bar = any(isinstance(cell, Bar) for cell in self.cells)
         return self.least if is_bar else max(self.least, min(self.most, _GOOD))
 
@@ -123,10 +123,10 @@ def fitted(columns: list[Column], width: int) -> Table:
     """Return a table without lines that is no wider than so many cells."""
     shown = [*columns]
     while sum(column.good + _GAP for column in shown) - _GAP > width:
-        missed = max(shown, key=lambda column: column.can_be_missed)
-        if not missed.can_be_missed:
+        last = max(shown, key=lambda column: column.rank)
+        if not last.rank:
             break
-        shown.remove(missed)
+        shown.remove(last)
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="dim")
     for column, cells in zip(shown, _widths(shown, width), strict=True):
         header = Text(column.header, no_wrap=True)
