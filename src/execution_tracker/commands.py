@@ -16,7 +16,6 @@ from execution_tracker import ExecutionTracker, __version__, _metrics, _timeline
 from execution_tracker._comparison import Limits, judged
 from execution_tracker._records import execution_record, rows_in
 from execution_tracker._run import STATUS
-from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.payloads import json_safe
 from execution_tracker.report._failures import is_failed
@@ -80,7 +79,7 @@ def report(run: tuple[str, ...], as_json: bool) -> None:
 
 def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
     run = tracker._run()
-    timeline = built_at_once(lambda: _timeline.timeline_of(run))
+    timeline = _timeline.timeline_of(run)
     failed = [
         execution_record(routine_id, row, run.clock)
         for routine_id, routine in run.routines.items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import _timeline
 from execution_tracker._critical_path import CAUSED_BY, EVENT, PARENT, WORKED, path_of
-from execution_tracker._run import AT_NS, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, WIDTH
+from execution_tracker._run import AT_NS, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, WIDTH, WORKER
 from execution_tracker.payloads import snapshot
 from execution_tracker.report._units import (
     UNKNOWN,
@@ -156,7 +156,7 @@ def critical_path(timeline: _timeline.Timeline) -> Path:
     path = path_of(timeline)
     if not path:
         return Path([], 0, 0, 0, 0)
-    executions = [timeline.executions[step.position] for step in path]
+    executions = [timeline.execution(step.position) for step in path]
     waits = [(min(step.at_ns, each.start_ns), each.start_ns) for step, each in zip(path, executions, strict=True)]
     spans = [(each.start_ns, each.start_ns + max(each.elapsed_ns or 0, 0)) for each in executions]
     steps = [
@@ -166,9 +166,15 @@ def critical_path(timeline: _timeline.Timeline) -> Path:
         )
     ]
     begin_ns, end_ns = min(spans)[0], max(step.end_ns for step in steps)
-    run_end_ns = max(each.start_ns + (each.elapsed_ns or 0) for each in timeline.executions)
     waited_ns = sum(_times_as_latest(waits))
-    return Path(steps, begin_ns, end_ns - begin_ns, waited_ns, run_end_ns - timeline.executions[0].start_ns)
+    run_ns = max(_ends(timeline)) - timeline.start_ns[0]
+    return Path(steps, begin_ns, end_ns - begin_ns, waited_ns, run_ns)
+
+
+def _ends(timeline: _timeline.Timeline) -> list[int]:
+    """Return when each execution ended, or when it started if it runs."""
+    starts_and_times = zip(timeline.start_ns, timeline.elapsed_ns, strict=True)
+    return [start_ns + (elapsed_ns or 0) for start_ns, elapsed_ns in starts_and_times]
 
 
 def path_sentence(path: Path) -> str:
@@ -224,8 +230,9 @@ def _duration(time_ns: int) -> str:
 
 def slowest(timeline: _timeline.Timeline, count: int) -> list[_timeline.Execution]:
     """Return the executions that took longest, the slowest first."""
-    ended = (each for each in timeline.executions if each.elapsed_ns is not None)
-    return nlargest(count, ended, key=lambda execution: (execution.elapsed_ns, -execution.start_ns))
+    elapsed = timeline.elapsed_ns
+    ended = [position for position, elapsed_ns in enumerate(elapsed) if elapsed_ns is not None]
+    return [timeline.execution(position) for position in nlargest(count, ended, key=elapsed.__getitem__)]
 
 
 def params_of(params: Any) -> str:
@@ -254,16 +261,14 @@ class Worker(NamedTuple):
 def workers(timeline: _timeline.Timeline) -> list[Worker]:
     """Return who ran the executions, the busiest first; empty if that was not recorded."""
     found: dict[str, list[int]] = {}  # by worker: executions, busy, and when the latest end was
-    end_ns = 0
-    for execution in timeline.executions:  # by their starts
-        until_ns = execution.start_ns + (execution.elapsed_ns or 0)
-        end_ns = max(end_ns, until_ns)
-        if execution.worker is not None:
-            worker = found.setdefault(execution.worker, [0, 0, execution.start_ns])
-            worker[0] += 1
-            worker[1] += max(until_ns - max(execution.start_ns, worker[2]), 0)
-            worker[2] = max(worker[2], until_ns)
-    run_ns = end_ns - timeline.executions[0].start_ns if found else 0
+    ends = _ends(timeline)
+    for worker, start_ns, end_ns in zip(timeline.column(WORKER), timeline.start_ns, ends, strict=True):
+        if worker is not None:
+            numbers = found.setdefault(worker, [0, 0, start_ns])
+            numbers[0] += 1
+            numbers[1] += max(end_ns - max(start_ns, numbers[2]), 0)
+            numbers[2] = max(numbers[2], end_ns)
+    run_ns = max(ends) - timeline.start_ns[0] if found else 0
     busiest = sorted(found.items(), key=lambda item: -item[1][1])
     return [Worker(text_of(name), count, ns, ns / run_ns if run_ns else 0.0) for name, (count, ns, _) in busiest]
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker import _metrics, _timeline
 from execution_tracker._run import STATUS, WIDTH
-from execution_tracker.collector import built_at_once
 from execution_tracker.report import _facts as facts
 from execution_tracker.report import _units as units
 from execution_tracker.report._failures import Failures, failures
@@ -70,8 +69,8 @@ def html_text(tracker: ExecutionTracker) -> str:
     """
     run = tracker._run()
     numbers = _metrics.metrics_of(tracker.flow_id, run)
-    timeline = built_at_once(lambda: _timeline.timeline_of(run))
-    unplaced = run.executions - len(timeline.executions)
+    timeline = _timeline.timeline_of(run)
+    unplaced = run.executions - len(timeline.start_ns)
     parts = [
         f'<div style="font-weight:bold">{escape(units.text_of(tracker.flow_id) or facts.NO_NAME)}</div>',
         _dim(facts.subtitle(run, numbers)),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from execution_tracker import _comparison, _metrics, _timeline, analysis
 from execution_tracker._comparison import Limits
 from execution_tracker._run import run_of
-from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.report import _facts as facts
 from execution_tracker.report import _units as units
@@ -72,8 +71,8 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     sections: list[list[Any]] = [[Name(name, "bold"), Text(facts.subtitle(run, numbers), style="dim")]]
     unplaced = 0
     if numbers["total_executions"] or numbers["total_events"]:
-        timeline = built_at_once(lambda: _timeline.timeline_of(run))
-        unplaced = run.executions - len(timeline.executions)
+        timeline = _timeline.timeline_of(run)
+        unplaced = run.executions - len(timeline.start_ns)
         sections += [
             _headline(numbers, console.width),
             _failures(failures(run), numbers, timeline, console.width),
@@ -155,7 +154,7 @@ def _failures(groups: list[Failures], numbers: Metrics, timeline: _timeline.Time
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", vertical="top", width=margin)
     table.add_column()
-    begin_ns = timeline.executions[0].start_ns if timeline.executions else None
+    begin_ns = min(timeline.start_ns[:1], default=None)
     for group in groups[:_MAX_FAILURES]:
         how = facts.failed_how(group)
         lines = error_lines(group.first_error, _MAX_ERROR_LINES, 3 * max(width - margin - 4, 10))
@@ -177,7 +176,7 @@ def _slowest(timeline: _timeline.Timeline, width: int) -> list[Any]:
     slowest = facts.slowest(timeline, _MAX_SLOWEST)
     if not slowest:
         return []
-    begin_ns = timeline.executions[0].start_ns
+    begin_ns = timeline.start_ns[0]
     statuses = [units.text_of(each.status, 20) for each in slowest]
     params = [facts.params_of(each.params) for each in slowest]
     columns = [
