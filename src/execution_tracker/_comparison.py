@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_TIMES = ("avg_execution_time", "median_execution_time", "p95_execution_time")
 _MEDIAN = "median_execution_time"
+_COMPARED = ("avg_execution_time", _MEDIAN, "p95_execution_time")
+_ALL_TIMES = ("avg_execution_time", "min_execution_time", "max_execution_time", _MEDIAN, "p95_execution_time")
 _FASTER, _SLOWER = 0.8, 1.25  # ratios of medians within these are the same, for all that one run tells
 
 _NONE = Fraction(0)
@@ -78,16 +79,25 @@ def _fared(routine: Routine) -> Row:
         for status, elapsed_ns in ended
         if elapsed_ns is not None and isinstance(status, str) and status == "completed"
     )
-    average = sum(times_ns) / len(times_ns) / SECOND_NS if times_ns else None
+    count = sum(counts.values())
     return {
-        "total_executions": sum(counts.values()),
+        "total_executions": count,
         **{status: counts.get(status, 0) for status in ("completed", "failed", "running")},
         "status_counts": {name: counts[status] for status, name in named(counts).items()},
+        "success_rate": counts.get("completed", 0) / count if count else 0.0,
         "timed_executions": len(times_ns),
-        "avg_execution_time": average,
-        "median_execution_time": percentile(times_ns, 50, SECOND_NS) if times_ns else None,
-        "p95_execution_time": percentile(times_ns, 95, SECOND_NS) if times_ns else None,
+        **_times(times_ns),
     }
+
+
+def _times(ascending_ns: list[int]) -> Row:
+    """Return statistics of some times in seconds, None for each if there are none."""
+    if not ascending_ns:
+        return dict.fromkeys(_ALL_TIMES)
+    average, least, most = sum(ascending_ns) / len(ascending_ns), ascending_ns[0], ascending_ns[-1]
+    percentiles = [percentile(ascending_ns, percent, SECOND_NS) for percent in (50, 95)]
+    times = [*(time_ns / SECOND_NS for time_ns in (average, least, most)), *percentiles]
+    return dict(zip(_ALL_TIMES, times, strict=True))
 
 
 def _row(name: str, before: Row | None, after: Row | None) -> Row:
@@ -96,7 +106,7 @@ def _row(name: str, before: Row | None, after: Row | None) -> Row:
         "change": "new" if before is None else "gone" if after is None else "both",
         "before": before,
         "after": after,
-        "ratio": {key: _ratio(before, after, key) for key in _TIMES},
+        "ratio": {key: _ratio(before, after, key) for key in _COMPARED},
     }
 
 

@@ -158,9 +158,10 @@ def compare(before: ExecutionTracker, after: ExecutionTracker) -> list[dict[str,
         completed execution.
 
         ``before`` and ``after`` are dicts of counts: ``total_executions``, ``completed``, ``failed``, ``running`` (what
-        never ended) and ``status_counts``; and of the times of completed executions alone, in seconds, None without
-        one: ``avg_``, ``median_`` and ``p95_execution_time``. ``timed_executions`` says of how many these are: fewer
-        than ``completed`` if ``max_records`` dropped some, whose times are not known by status.
+        never ended), ``status_counts`` and ``success_rate``; and of the times of completed executions alone, in
+        seconds, None without one: ``avg_``, ``min_``, ``max_``, ``median_`` and ``p95_execution_time``.
+        ``timed_executions`` says of how many these are: fewer than ``completed`` if ``max_records`` dropped some, whose
+        times are not known by status.
 
     Raises:
         TypeError: One of the two is no tracker, but a path, say.
