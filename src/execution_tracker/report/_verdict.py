@@ -20,18 +20,16 @@ def kinds(rows: list[dict[str, Any]], limits: Limits) -> str:
 
 def verdict(rows: list[dict[str, Any]], limits: Limits) -> list[tuple[str, str]]:
     """Return sentences on what came of the limits, each with ``"good"``, ``"bad"`` or ``"unsure"``."""
-    if not rows:
-        return [("Neither run has an execution, so nothing was compared.", "bad" if limits.are_given else "unsure")]
     slower, failing, in_common, comparable, _ = judged(rows, limits)
+    sentences: list[tuple[str, str]] = []
     if not in_common:
-        sentence = "The two runs have no routine in common, so no times were compared."
-        sentences = [(sentence, "bad" if limits.are_given else "unsure")]
+        nothing = "The runs have no routine in common" if rows else "Neither run has an execution"
+        fails = " The check fails." if limits.are_given else ""
+        sentences.append((f"{nothing}, so no times were compared.{fails}", "bad" if fails else "unsure"))
     elif limits.max_slowdown is not None:
-        sentences = _on_medians(slower, limits) if comparable else []
+        sentences += _on_medians(slower, limits) if comparable else []
         if comparable < len(rows):
             sentences.append((_on_rest(len(rows), comparable, limits), "" if comparable else "unsure"))
-    else:
-        sentences = []
     if limits.max_failed is not None and (failing or in_common):
         sentences.append(_on_failures(failing, limits.max_failed))
     return sentences

@@ -109,7 +109,7 @@ def print_comparison(
     >>> from rich.console import Console
     >>> from execution_tracker.report.terminal import print_comparison
     >>> print_comparison([], 1.5, Console(width=80))
-    Neither run has an execution, so nothing was compared.
+    Neither run has an execution, so no times were compared. The check fails.
     """
     console = console or Console()
     limits = Limits(max_slowdown, max_failed, min_count, min_time)
