@@ -38,7 +38,10 @@ PUBLIC = {
         "to_chrome_trace": "(tracker)",
         "write_chrome_trace": "(tracker, path)",
     },
-    "execution_tracker.export.opentelemetry": {"export_spans": "(tracker, tracer_provider=None, *, context=None)"},
+    "execution_tracker.export.opentelemetry": {
+        "SpanExport": "(tracker, tracer_provider=None, *, context=None)",
+        "export_spans": "(tracker, tracer_provider=None, *, context=None)",
+    },
     "execution_tracker.integrations.dask": {"track_cluster": "(client, tracker)"},
     "execution_tracker.integrations.routilux": {
         "install": "()",

@@ -7,13 +7,14 @@ from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanContext
 from rich.console import Console
 from typing_extensions import assert_type
 
 from execution_tracker import ExecutionTracker
 from execution_tracker.analysis import compare, critical_path, event_edges
 from execution_tracker.export.chrome_trace import to_chrome_trace, write_chrome_trace
-from execution_tracker.export.opentelemetry import export_spans
+from execution_tracker.export.opentelemetry import SpanExport, export_spans
 from execution_tracker.integrations.dask import track_cluster
 from execution_tracker.integrations.routilux import install, instrument, uninstrument
 from execution_tracker.report.html import write_html
@@ -30,6 +31,11 @@ write_chrome_trace(tracker, Path("trace.json.gz"))
 assert_type(export_spans(tracker), int)
 assert_type(export_spans(tracker, TracerProvider()), int)
 assert_type(export_spans(tracker, context=Context()), int)
+with SpanExport(tracker, TracerProvider(), context=Context()) as export:
+    assert_type(export, SpanExport)
+    assert_type(export.export(), int)
+    assert_type(export.close(), int)
+    assert_type(export.span_contexts, dict[int | None, SpanContext])
 print_report(tracker)
 print_report(tracker, Console(record=True))
 print_comparison(compare(tracker, tracker), max_slowdown=1.5)
