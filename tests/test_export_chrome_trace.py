@@ -156,9 +156,10 @@ A_RUN = {
         [
             execution("outer", 0, 50, worker="x"),
             execution("inner", 5, 20, worker="x", parent_id=1),
-            execution("other", 12, 13, worker="y", caused_by=[1]),
+            execution("first", 12, 13, worker="y", caused_by=[1]),
+            execution("second", 31, 32, worker="y", caused_by=[2]),
         ],
-        [event("outer", 10, by=1)],
+        [event("outer", 10, by=1), event("outer", 30, by=1)],
     ),
     "sequential": run([execution("a", start, start + 10) for start in range(0, 100, 10)]),
     "unfinished": run([execution("a", 0, None), execution("a", 5, None), execution("a", 6, 9)], [event("a", 8, by=2)]),
@@ -364,6 +365,12 @@ def test_times_that_a_file_has_cut_break_no_lane(shown: dict[str, Shown], tmp_pa
     assert lanes(ExecutionTracker.load(tmp_path / "run.json")) == {name: ["outer", "outer/inner"] * 300}
 
 
+def test_a_child_lies_inside_a_parent_of_a_few_nanoseconds_though_a_file_has_cut_both() -> None:
+    parent = execution("outer", 0, 1, worker="x", execution_time=999e-9)  # which began at 0.9, the child at 1.1
+    child = execution("inner", 1, 1, worker="x", execution_time=300e-9, parent_id=1)
+    assert lanes(run([parent, child])) == {"x": ["outer", "outer/inner"]}
+
+
 def test_running_executions_last_as_long_as_the_run_and_say_that_they_run(shown: dict[str, Shown]) -> None:
     found = {(row["ts"], row["dur"], row["category"], row["status"]) for row in shown["unfinished"].executions}
     running = {(ns, 9000 - ns, "execution,running", "running") for ns in (0, 5000)}
@@ -405,7 +412,11 @@ def test_an_event_has_an_arrow_to_each_execution_that_it_caused(shown: dict[str,
 
 
 def test_arrows_leave_the_emitter_though_a_call_inside_it_runs_meanwhile(shown: dict[str, Shown]) -> None:
-    assert shown["inside"].arrows() == Counter([("outer", "other", "caused_by", "done")])
+    assert shown["inside"].arrows() == Counter(
+        [("outer", "first", "caused_by", "done"), ("outer", "second", "caused_by", "done")]
+    )
+    tails = [each["ts"] for each in to_chrome_trace(A_RUN["inside"])["traceEvents"] if each["ph"] == "s"]
+    assert tails == [0, 30]  # at the event, unless the call is on top then
 
 
 def test_a_parent_on_another_worker_has_an_arrow_to_its_child(shown: dict[str, Shown]) -> None:
@@ -572,7 +583,7 @@ def test_the_engine_shows_every_execution_and_every_arrow_of_any_run(show: Any) 
         for row in shown.executions:
             each = by_id[row["execution_id"]]
             assert row["name"] == each.routine_id
-            assert 0 <= begin_ns + row["ts"] - each.start_ns < 1000
+            assert abs(begin_ns + row["ts"] - each.start_ns) < 1000
             assert abs(begin_ns + row["ts"] + row["dur"] - (each.end_ns or last_ns)) < 1000
             assert re.sub(r" \(\d+\)$", "", row["track"]) == (each.worker or "no worker")
             if row["parent_id"] is not None:
@@ -598,7 +609,7 @@ def test_the_engine_shows_every_execution_and_every_arrow_of_any_run(show: Any) 
         assert len(shown.instants) == len(line.emissions)
         arrows += len(shown.flows)
     assert arrows > 100
-    assert nested > 20
+    assert nested > 5
 
 
 # --- speedscope, which reads complete slices only, and ties ends to starts by sums of floating-point numbers ---

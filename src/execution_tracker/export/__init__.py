@@ -18,8 +18,12 @@ _snapshot = snapshot()
 
 def filled(row: Execution | Emission, *names: str) -> dict[str, Any]:
     """Return fields of an execution or event by their names, as :func:`bounded` has them, without what is empty."""
-    given = ((name, getattr(row, name)) for name in names)
-    return {name: safe for name, value in given if value is not None and (safe := bounded(value)) not in (None, {})}
+    facts = {}
+    for name in names:
+        value = getattr(row, name)
+        if value is not None and (safe := bounded(value)) is not None and safe != {}:
+            facts[name] = safe
+    return facts
 
 
 def bounded(value: Any) -> Any:

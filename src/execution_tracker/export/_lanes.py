@@ -27,10 +27,16 @@ class _Lane:
     def __init__(self, worker: str | None, number: int) -> None:
         self.worker = worker
         self.number = number  # among the lanes of the worker
+        self.place = 0  # among all
         self.positions: list[int] = []
         self.begins_ns: list[int] = []
         self.open: list[int] = []  # at the place where the lanes are filled, outer before inner
         self.until_ns = -(2**63)  # what comes next can begin no earlier
+
+    @property
+    def name(self) -> str:
+        worker = NO_WORKER if self.worker is None else self.worker
+        return f"{worker} ({self.number + 1})" if self.number else worker
 
 
 class Lanes:
@@ -59,21 +65,16 @@ class Lanes:
             self.ranks[position] = rank
             worker = executions[position].worker
             if not self._nests(position, worker):
-                self._put(position, self._free_lane(worker, position), None)
-        lanes = (lane for of_worker in self._lanes.values() for lane in of_worker)
-        self._numbers = {lane: number for number, lane in enumerate(lanes)}
+                lane = self._free_lane(worker, position)
+                self._put(position, lane, None, max(self.starts_ns[position], lane.until_ns))
+        lanes = [lane for of_worker in self._lanes.values() for lane in of_worker]
+        for place, lane in enumerate(lanes):
+            lane.place = place
+        self.names = [lane.name for lane in lanes]  # those of one worker follow each other
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the lanes; those of one worker follow each other."""
-        return [
-            f"{NO_WORKER if lane.worker is None else lane.worker}{f' ({lane.number + 1})' if lane.number else ''}"
-            for lane in self._numbers
-        ]
-
-    def number_of(self, position: int) -> int:
-        """Return the number of the lane of an execution, counted from 0."""
-        return self._numbers[self._lane_of[position]]
+    def place_of(self, position: int) -> int:
+        """Return the place of the lane of an execution among all, counted from 0."""
+        return self._lane_of[position].place
 
     def begin(self, position: int) -> Moment:
         """Return the moment at which a slice begins."""
@@ -124,12 +125,14 @@ class Lanes:
         start_ns, end_ns, until_ns = self.starts_ns[position], self.ends_ns[position], self.ends_ns[parent]
         while lane.open and lane.open[-1] != parent and self.ends_ns[lane.open[-1]] - start_ns < _TICK_NS:
             lane.until_ns = max(lane.until_ns, self.ends_ns[lane.open.pop()])
-        # At one moment viewers would tie the arrows of the parent to the child.
-        lane.until_ns = max(lane.until_ns, self.starts_ns[parent] + 1)
-        fits = lane.open and lane.open[-1] == parent and len(lane.open) < _DEEPEST
-        if not fits or end_ns - until_ns >= _TICK_NS or max(start_ns, lane.until_ns) >= min(end_ns, until_ns):
+        if not lane.open or lane.open[-1] != parent or len(lane.open) >= _DEEPEST:
             return False
-        self._put(position, lane, parent)
+        # If both began at one moment, viewers would tie the arrows of the parent to the child.
+        begin_ns = max(min(start_ns, until_ns - 1), lane.until_ns, self.starts_ns[parent] + 1)
+        if end_ns - until_ns >= _TICK_NS or begin_ns >= until_ns:
+            return False
+        self._put(position, lane, parent, begin_ns)
+        self.ends_ns[position] = min(self.ends_ns[position], until_ns)
         return True
 
     def _free_lane(self, worker: str | None, position: int) -> _Lane:
@@ -148,11 +151,9 @@ class Lanes:
         heappush(busy, (max(self.ends_ns[position], lane.until_ns + 1), lane.number))
         return lane
 
-    def _put(self, position: int, lane: _Lane, parent: int | None) -> None:
-        begin_ns = max(self.starts_ns[position], lane.until_ns)
-        end_ns = max(self.ends_ns[position], begin_ns + 1)
+    def _put(self, position: int, lane: _Lane, parent: int | None, begin_ns: int) -> None:
         self.starts_ns[position] = lane.until_ns = begin_ns
-        self.ends_ns[position] = end_ns if parent is None else min(end_ns, self.ends_ns[parent])
+        self.ends_ns[position] = max(self.ends_ns[position], begin_ns + 1)
         self._lane_of[position], self.around[position] = lane, parent
         lane.positions.append(position)
         lane.begins_ns.append(begin_ns)

@@ -7,7 +7,7 @@ emitted it, and arrows lead from there to each execution that it led to.
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import islice, repeat
 from math import ulp
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -187,7 +187,7 @@ class _Events:
         The number is that of an execution, an event or an arrow.
         """
         lanes = self._lanes
-        steps = [(*lanes.begin(position), _SLICE, position) for position in range(len(self._executions))]
+        steps = [*zip(lanes.starts_ns, lanes.ranks, repeat(_SLICE), range(len(lanes.ranks)))]
         for index, place_ns in enumerate(self._places):
             if place_ns is None:
                 steps += ((*self._mark(index), step, index) for step in (_INSTANT, _MARK_END))
@@ -282,7 +282,7 @@ class _Events:
         return min(at_ns - self._begin_ns, _LATEST_NS) / 1000
 
     def _tid(self, position: int) -> int:
-        return _FIRST_TID + self._lanes.number_of(position)
+        return _FIRST_TID + self._lanes.place_of(position)
 
 
 def _name(kind: str, name: str, tid: int = 0) -> dict[str, Any]:
