@@ -202,7 +202,10 @@ A_RUN = {
         [event("a", 0, by=1), event("a", 2, "b", by=1)],
     ),
     "odd ids": run(
-        [execution(None, 0, 5), execution("", 2, 5), execution("größe", 0, 5), execution("\ud800", 0, 5)],
+        [
+            *(execution(name, start, 5) for name, start in ((None, 0), ("", 2), ("größe", 0))),
+            execution("\ud800", 0, 5, worker="\ud800"),
+        ],
         [event(None, 1, "", "", by=1)],
     ),
     "empty": ExecutionTracker(),

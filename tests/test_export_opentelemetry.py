@@ -527,8 +527,8 @@ runs = st.builds(
 @given(runs)
 def test_every_execution_event_and_link_of_any_run_is_exported_once(tracker: ExecutionTracker) -> None:
     root, spans = exported(tracker)
-    found = timeline(tracker)
-    executions, emissions, links = found.executions, found.emissions, found.links
+    line = timeline(tracker)
+    executions, emissions, links = line.executions, line.emissions, line.links
     assert [(span.name, span.start_time) for span in spans] == [(each.routine_id, each.start_ns) for each in executions]
     position = {span.context.span_id: number for number, span in enumerate(spans)}
     assert Counter(
@@ -614,8 +614,8 @@ def test_none_of_20_000_executions_is_lost_on_the_way_to_a_collector(receiver: R
     spans = receiver.spans()  # all are there as soon as the call returns
     provider.shutdown()
     assert len(spans) == 20_001
-    found = timeline(tracker)
-    executions, emissions, links = found.executions, found.emissions, found.links
+    line = timeline(tracker)
+    executions, emissions, links = line.executions, line.emissions, line.links
     (root,) = (span for span in spans if not span.parent_span_id)
     children = {span.span_id: span for span in spans if span.parent_span_id == root.span_id}
     assert len(children) == 20_000

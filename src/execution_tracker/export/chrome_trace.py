@@ -159,7 +159,7 @@ class _Events:
         """Yield the names of the process and the lanes, and then what happened."""
         yield _name("process_name", process)
         for tid, name in enumerate(self._lane_names, _FIRST_TID):
-            yield _name("thread_name", name, tid)
+            yield _name("thread_name", text(name), tid)
         if None in self._places:
             yield _name("thread_name", "events", self._events_tid)
         for at_ns, _, step, number in built_at_once(self._steps):
