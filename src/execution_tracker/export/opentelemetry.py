@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from execution_tracker._metrics import named
 from execution_tracker._run import run_of
 from execution_tracker._timeline import timeline_of
-from execution_tracker.collector import built_at_once
 from execution_tracker.errors import TrackerError
 from execution_tracker.export import filled, text
 from execution_tracker.payloads import as_key, json_safe
@@ -171,8 +170,8 @@ class SpanExport:
     def _send(self, is_last: bool) -> int:
         if self._is_closed:
             raise TrackerError("this export is closed; make another one to send the run again")
-        run, taken = self._tracker._run(), 0
-        timeline = built_at_once(lambda: timeline_of(run))
+        run, taken = run_of(self._tracker), 0
+        timeline = timeline_of(run)
         with _failures_named():
             tracer = self._provider.get_tracer("execution_tracker")
             flusher = _Flusher(self._provider, tracer)
