@@ -1,4 +1,4 @@
-"""A run as one offline HTML page: headline, timeline, flow, routines, durations, failures.
+"""A run as one offline HTML page: what failed, why it took so long, what was slow.
 
 The page carries the run as JSON, which its scripts show as text and never as markup. A Content-Security-Policy lets
 nothing run but these scripts, by their hashes, and nothing be fetched. What the JSON holds is in ``page_data.py``.
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from execution_tracker.tracker import ExecutionTracker
 
 _OWN = Path(__file__).parent
-_OWN_SCRIPTS = ("units.js", "timeline.js", "flow.js", "page.js")
+# In this order: what is read first does not wait for the libraries.
+_FIRST_SCRIPTS = ("units.js", "selection.js", "page.js")
 _BOKEH_SCRIPTS = ("bokeh.min.js", "bokeh-api.min.js")
+_DAGRE_SCRIPTS = ("dagre.min.js.LEGAL.txt", "dagre.min.js")  # the licence is a comment
+_LAST_SCRIPTS = ("bars.js", "timeline.js", "record.js", "finder.js", *_DAGRE_SCRIPTS, "flow.js")
 
 # Bokeh writes style elements and attributes as it goes, which no hash can name. With nothing to fetch, they do no harm.
 _POLICY = "default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -66,7 +69,7 @@ def _page(data: dict[str, Any], scripts: list[str]) -> Iterator[str]:
     hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
     fields = {
         "policy": _POLICY.format(hashes=hashes),
-        "title": _ascii(escape(" ".join(data["flow"].split()) or "A run")),
+        "title": _ascii(escape(" ".join(data["flow"].split()))),
         "style": (_OWN / "page.css").read_text("ascii"),
     }
     # The fields are put in once: what looks like one within a field stays as it is.
@@ -84,8 +87,9 @@ def _scripts() -> list[str]:
         from bokeh.util.paths import bokehjs_path
     except ImportError as error:
         raise TrackerError("the page needs Bokeh: pip install 'execution-tracker[html]'") from error
-    paths = [bokehjs_path() / "js" / name for name in _BOKEH_SCRIPTS] + [_OWN / name for name in _OWN_SCRIPTS]
-    return [_inline(path.read_text("utf-8")) for path in paths]
+    bokeh = [bokehjs_path() / "js" / name for name in _BOKEH_SCRIPTS]
+    first, last = ([_OWN / name for name in names] for names in (_FIRST_SCRIPTS, _LAST_SCRIPTS))
+    return [_inline(path.read_text("utf-8")) for path in (*first, *bokeh, *last)]
 
 
 def _inline(script: str) -> str:

@@ -1,79 +1,57 @@
 "use strict";
-// The timeline: one bar per execution, drawn by Bokeh. What is under the pointer is found here, lane by lane.
+// The timeline: Bokeh's frame around the bars, and what the mouse, fingers and keys do in it.
 (() => {
-  const { timeline: data, names, path, numbers } = RUN;
-  const KINDS = ["completed", "failed", "running", "other"];
-  const WORDS = ["Completed", "Failed", "Running", "Another status"];
-  const [FAILED, RUNNING] = [1, 2];
-  const BAND_GAP = 0.7; // rows
-  const TALLEST = 14; // rows of a band; more lanes are drawn thinner
-  const TICK_S = 1e-6; // of the clock in the records
-  const REACH_PX = 4; // how far beside a bar the pointer still finds it
-  const MANY_STEPS = 300; // of the critical path; of more, the marks would paint everything black
-  const FLUENT = 5000; // bars that are redrawn while dragging; of more, Bokeh leaves out some until the pointer rests
+  const { timeline: data, numbers, path } = RUN;
+  const OTHER = 3; // of the kinds
+  const TICK_S = 1e-6; // of times that were read from texts
+  const [LEAST_PX, LANE_PX] = [12, 18]; // of a lane with a name in its bars
+  const BAND_PX = 17; // room for the name of a band
+  const [ROOM_PX, MOST_PX] = [400, 600]; // for all lanes
 
-  const size = data.start.length;
-  const $ = (id) => document.getElementById(id);
-
-  if (path.steps) {
-    const waited = path.waited > 0 ? `, ${duration(path.waited)} of it waiting` : "";
-    $("path-words").textContent = `The critical path, the chain that decided when the run ended: ${plural(path.steps, "execution", "executions")} in ${duration(path.length)}${waited}.`;
-  }
+  const size = EXECUTIONS.count;
   if (size < data.total) {
     $("thinned").hidden = false;
-    $("thinned").textContent = `To stay fluent, the timeline shows ${count(size)} of ${count(data.total)} executions: the failed, the running, the critical path, and of the others the longest. ${count(data.total - size)} shorter ones are left out here. All other parts of the page count them.`;
+    $("thinned").textContent = `To stay fluid, the timeline shows ${count(size)} of ${count(data.total)} executions: the failed, the running, the critical path, and of the others the longest. The ${count(data.total - size)} shorter ones are left out here, and count everywhere else on the page.`;
   }
   if (!size) {
-    for (const id of ["timeline", "timeline-hint"]) $(id).hidden = true;
-    $("path-words").textContent = "No execution was recorded.";
+    $("stage").replaceChildren(element("p", { class: "muted" }, "No execution was recorded."));
+    $("timeline-hint").hidden = true;
     document.body.dataset.drawn = "true";
     return;
   }
 
-  // --- where things are ---
+  // --- lanes ---
+
+  const layouts = { routine: data.by_routine, worker: data.by_worker };
+  let at = BARS.layout(layouts.worker || layouts.routine);
 
   const span = data.span || TICK_S;
-  const laneY = new Float64Array(data.lanes); // the middle of each lane, in rows
-  const laneHeight = new Float64Array(data.lanes);
-  let rows = 0;
-  const bands = data.bands.map(({ routine, first, lanes }, index) => {
-    const height = Math.min(1, TALLEST / lanes);
-    const top = rows + (index ? BAND_GAP : 0) - 0.5;
-    for (let i = 0; i < lanes; i++) {
-      laneY[first + i] = top + (i + 0.5) * height;
-      laneHeight[first + i] = height;
-    }
-    rows = top + 0.5 + lanes * height;
-    const name = routine >= 0 ? names[routine] : plural(data.folded, "other routine", "other routines");
-    return { name, middle: top + (lanes * height) / 2 };
-  });
-  const squeezed = laneHeight.some((height) => height < 0.5);
-  const right = data.start.map((start, i) => (data.duration[i] === null ? Math.max(span, start) : start + data.duration[i]));
-  const byLane = Array.from(laneY, () => []);
-  data.lane.forEach((lane, i) => byLane[lane].push(i));
+  const pad = span * 0.012;
+  const whole = { start: -pad, end: span + pad };
+  const heightOf = () => {
+    const legible = at.rows * LEAST_PX <= MOST_PX ? at.rows * LEAST_PX : 0;
+    return Math.round(Math.max(Math.min(at.rows * LANE_PX, Math.max(ROOM_PX, legible, BAND_PX * at.labels.length)), 30));
+  };
+  const rangeOf = () => ({ start: at.rows + 0.15, end: -0.15 });
 
   // --- the figure ---
 
-  const rowHeight = Math.min(24, Math.max(560, 26 * bands.length) / rows);
-  const pad = span * 0.015;
-  const whole = { start: -pad, end: span + pad };
-  const pan = new Bokeh.PanTool({ dimensions: squeezed ? "both" : "width" });
+  const pan = new Bokeh.PanTool({ dimensions: "both" });
   const wheel = new Bokeh.WheelZoomTool({ dimensions: "width", modifiers: { ctrl: true } });
   const figure = Bokeh.Plotting.figure({
-    height: Math.round(Math.max(rows * rowHeight, 40) + 46),
+    height: heightOf() + 34,
     sizing_mode: "stretch_width",
     tools: [pan, wheel],
     toolbar_location: null,
+    x_axis_location: "above",
     x_range: new Bokeh.Range1d({ ...whole, bounds: [whole.start, whole.end], min_interval: Math.min(1e-8, span / 10) }),
-    y_range: new Bokeh.Range1d({ start: rows - 0.3, end: -0.7, bounds: [-0.7, rows - 0.3] }),
+    y_range: new Bokeh.Range1d({ ...rangeOf(), bounds: [rangeOf().end, rangeOf().start] }),
     outline_line_color: null,
     min_border_right: 14,
-    lod_threshold: FLUENT,
-    lod_timeout: 250,
   });
   figure.toolbar.active_drag = pan;
   figure.toolbar.active_scroll = wheel;
-  const [xAxis, yAxis] = [figure.below[0], figure.left[0]];
+  const [xAxis, yAxis] = [figure.above[0], figure.left[0]];
 
   const decades = { mantissas: [1, 2, 5], base: 10 };
   xAxis.ticker = new Bokeh.CompositeTicker({
@@ -93,10 +71,11 @@
   });
   for (const grid of figure.center) grid.setv(grid.dimension === 0 ? { ticker: xAxis.ticker } : { visible: false });
   for (const axis of [xAxis, yAxis]) axis.major_label_policy = new Bokeh.NoOverlap();
-  yAxis.ticker = new Bokeh.FixedTicker({ ticks: bands.map(({ middle }) => middle), minor_ticks: [] });
+  const tickerOf = () => new Bokeh.FixedTicker({ ticks: at.labels.map(({ middle }) => middle), minor_ticks: [] });
+  yAxis.ticker = tickerOf();
   yAxis.formatter = formatter((ticks) => {
     const letters = $("timeline").clientWidth < 600 ? 11 : 26;
-    const labels = new Map(bands.map(({ middle, name }) => [middle, line(name, letters)]));
+    const labels = new Map(at.labels.map(({ middle, name, note }) => [middle, line(name, letters) + (note && `  ${note}`)]));
     return ticks.map((tick) => labels.get(tick) || "");
   });
 
@@ -107,45 +86,37 @@
     return made;
   }
 
-  const renderers = KINDS.map((_, kind) => {
-    const indices = [...data.kind.keys()].filter((i) => data.kind[i] === kind);
-    return indices.length ? bars(indices, kind === RUNNING ? { hatch_pattern: "/", hatch_scale: 6, hatch_weight: 1.5 } : {}) : null;
+  // One bar of Bokeh's, larger than the frame, in whose place all bars are painted.
+  const canvas = figure.hbar({ y: [0], height: [1e9], left: [-1e9 * span], right: [1e9 * span] });
+  let repaint = () => {};
+  let colors = {};
+  canvas.glyph.default_view = class extends canvas.glyph.default_view {
+    paint(ctx) {
+      repaint = () => this.request_paint();
+      const { x_scale, y_scale, bbox } = this.renderer.parent.frame;
+      const { start, end } = figure.x_range;
+      const [left, perSecond] = [x_scale.compute(start), (x_scale.compute(end) - x_scale.compute(start)) / (end - start)];
+      BARS.paint(ctx, at, {
+        start, end, colors, top: bbox.top, bottom: bbox.bottom,
+        x: (moment) => left + (moment - start) * perSecond,
+        y: (row) => y_scale.compute(row),
+        height: (rows) => y_scale.compute(rows) - y_scale.compute(0),
+      });
+    }
+  };
+  SELECTION.listen((state, { reveal }) => {
+    if (reveal) show(state.pinned);
+    repaint();
   });
-  const onPath = [...data.path.keys()].filter((i) => data.path[i] !== null).sort((a, b) => data.start[a] - data.start[b]);
-  const [from, to] = [onPath.slice(0, -1), onPath.slice(1)];
-  const thin = onPath.length > MANY_STEPS;
-  const marks = onPath.length ? [
-    bars(onPath, { fill_color: null, line_width: thin ? 1 : 2 }),
-    figure.segment({
-      x0: to.map((i) => data.path[i]), // when that came for which it waited
-      y0: from.map((i) => laneY[data.lane[i]]),
-      x1: to.map((i) => data.start[i]),
-      y1: to.map((i) => laneY[data.lane[i]]),
-      line_width: thin ? 0.3 : 1.5,
-    }),
-  ] : [];
 
-  function bars(indices, look) {
-    const source = new Bokeh.ColumnDataSource({ data: {
-      left: Float64Array.from(indices, (i) => data.start[i]),
-      right: Float64Array.from(indices, (i) => right[i]),
-      y: Float64Array.from(indices, (i) => laneY[data.lane[i]]),
-      height: Float64Array.from(indices, (i) => 0.8 * laneHeight[data.lane[i]]),
-    } });
-    const fields = Object.fromEntries(["y", "height", "left", "right"].map((field) => [field, { field }]));
-    const renderer = figure.hbar({ ...fields, source, ...look });
-    renderer.glyph.default_view = inside(renderer.glyph.default_view);
-    return renderer;
-  }
-
-  // By itself Bokeh paints all bars, those outside of the window on its edges.
-  function inside(View) {
-    return class extends View {
-      _mask_data() {
-        const { x_source: x, y_source: y } = this.renderer.coordinates;
-        return this.index.indices({ x0: x.min, x1: x.max, y0: y.min, y1: y.max });
-      }
-    };
+  function setLanes(by) {
+    at = BARS.layout(layouts[by]);
+    yAxis.ticker = tickerOf();
+    figure.height = heightOf() + 34;
+    figure.y_range.bounds = null; // else the old ones cut the new range
+    figure.y_range.setv(rangeOf());
+    figure.y_range.bounds = [rangeOf().end, rangeOf().start];
+    repaint();
   }
 
   // --- dark and light ---
@@ -153,6 +124,7 @@
   function paint() {
     const style = getComputedStyle(document.documentElement);
     const color = (name) => style.getPropertyValue(`--${name}`).trim();
+    colors = Object.fromEntries([...BARS.KINDS, "ink", "on-bar", "pinned"].map((name) => [name, color(name)]));
     figure.setv({ background_fill_color: color("panel"), border_fill_color: color("panel") });
     for (const axis of [xAxis, yAxis]) {
       axis.setv({
@@ -162,104 +134,137 @@
       });
     }
     for (const grid of figure.center) grid.grid_line_color = color("line");
-    renderers.forEach((renderer, kind) => {
-      if (!renderer) return;
-      const own = color(KINDS[kind]);
-      // The outline shows what is thinner than a pixel, and where one bar ends and the next one starts.
-      renderer.glyph.setv({ fill_color: own, fill_alpha: kind === RUNNING ? 0.15 : 0.72, line_color: own, line_width: 1 });
-      if (kind === RUNNING) renderer.glyph.setv({ hatch_color: own });
-    });
-    for (const mark of marks) mark.glyph.setv({ line_color: color("ink") });
+    repaint();
   }
   paint();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
-  // --- legend and zoom ---
+  // --- lanes, legend and zoom ---
 
-  const totals = [numbers.completed, numbers.failed, numbers.running];
-  renderers.forEach((renderer, kind) => {
-    if (renderer) legend(KINDS[kind], `${WORDS[kind]} ${totals[kind] === undefined ? "" : count(totals[kind])}`, [renderer]);
-  });
-  if (marks.length) legend("path", "Critical path", marks);
-
-  function legend(kind, words, shown) {
-    const button = element("button", { type: "button", "aria-pressed": "true" }, element("span", { class: `swatch ${kind}` }), words);
-    button.addEventListener("click", () => {
-      const visible = !shown[0].visible;
-      for (const renderer of shown) renderer.visible = visible;
-      button.setAttribute("aria-pressed", String(visible));
-    });
-    put("legend", button);
+  if (data.by_worker) {
+    const choices = [["worker", "By worker"], ["routine", "By routine"]].map(([by, words]) =>
+      button({ "aria-pressed": String(by === "worker") }, words, (event) => {
+        for (const choice of choices) choice.setAttribute("aria-pressed", String(choice === event.currentTarget));
+        setLanes(by);
+      }));
+    put("lanes", ...choices);
   }
 
+  const { total_executions: all, completed, failed, running } = numbers;
+  const others = [...new Set(EXECUTIONS.all((i) => data.kind[i] === OTHER).map((i) => line(EXECUTIONS.text("status", i), 20)))];
+  const words = ["Completed", "Failed", "Running", others.length > 2 ? "Other statuses" : others.join(", ")];
+  [completed, failed, running, all - completed - failed - running].forEach((total, kind) => {
+    if (data.kind.includes(kind)) legend(BARS.KINDS[kind], `${words[kind]} ${count(total)}`);
+  });
+  if (path.steps.length) legend("path", "Critical path");
+
+  function legend(kind, words) {
+    put("legend", button({ "aria-pressed": "true" }, [element("span", { class: `swatch ${kind}` }), words], (event) => {
+      const isShown = BARS.hidden.delete(kind) || !BARS.hidden.add(kind);
+      event.currentTarget.setAttribute("aria-pressed", String(isShown));
+      repaint();
+    }));
+  }
+
+  function setRange(start, end) {
+    const least = figure.x_range.min_interval;
+    if (end - start < least) [start, end] = [(start + end - least) / 2, (start + end + least) / 2];
+    figure.x_range.setv({ start: Math.max(start, whole.start), end: Math.min(end, whole.end) });
+  }
   function zoom(factor) {
     const { start, end } = figure.x_range;
-    const [middle, half] = [(start + end) / 2, Math.max((end - start) * factor, figure.x_range.min_interval) / 2];
-    figure.x_range.setv({ start: Math.max(middle - half, whole.start), end: Math.min(middle + half, whole.end) });
+    const [middle, half] = [(start + end) / 2, ((end - start) * factor) / 2];
+    setRange(middle - half, middle + half);
+  }
+  function move(part) {
+    const { start, end } = figure.x_range;
+    const by = Math.max(whole.start - start, Math.min(whole.end - end, part * (end - start)));
+    setRange(start + by, end + by);
   }
   function reset() {
     figure.x_range.setv(whole);
-    figure.y_range.setv({ start: rows - 0.3, end: -0.7 });
+    figure.y_range.setv(rangeOf());
   }
+
+  // Brings an execution into view, and so near that it can be seen.
+  function show(index) {
+    const { start, end } = figure.x_range;
+    const [from, to] = [data.start[index], BARS.right[index]];
+    const pixels = ((to - from) / (end - start)) * (figure.inner_width || 800);
+    if (pixels < 3) setRange(from - 40 * Math.max(to - from, TICK_S / 10), to + 40 * Math.max(to - from, TICK_S / 10));
+    else if (from > end || to < start || pixels > 4000) setRange(from - 4 * (to - from), to + 4 * (to - from));
+    const y = at.middle[at.lane[index]];
+    if (y > figure.y_range.start || y < figure.y_range.end) figure.y_range.setv(rangeOf());
+  }
+
   for (const [label, title, act] of [["+", "Zoom in", () => zoom(0.5)], ["\u2212", "Zoom out", () => zoom(2)], ["Whole run", "Show the whole run", reset]]) {
-    const button = element("button", { type: "button", title, "aria-label": title }, label);
-    button.addEventListener("click", act);
-    put("zoom", button);
+    put("zoom", button({ title, "aria-label": title }, label, act));
   }
-  const coarse = matchMedia("(pointer: coarse)").matches;
-  $("timeline-hint").textContent = coarse
+  $("timeline-hint").textContent = matchMedia("(pointer: coarse)").matches
     ? "Drag to move, pinch to zoom, tap an execution for its record."
-    : `Drag to move, Ctrl and wheel to zoom, point at an execution for its record.${squeezed ? " The wheel over the names zooms the lanes." : ""}`;
+    : "Drag to move, Ctrl and wheel to zoom, click an execution for its record, Esc to let it go. Keys: arrows, + and \u2212, 0 for the whole run.";
 
-  // --- the record under the pointer ---
+  // --- pointer and keys ---
 
-  function under(x, y) {
-    const reach = (REACH_PX * (figure.x_range.end - figure.x_range.start)) / (figure.inner_width || 800);
-    let lane = 0;
-    laneY.forEach((middle, i) => { if (Math.abs(middle - y) < Math.abs(laneY[lane] - y)) lane = i; });
-    if (Math.abs(laneY[lane] - y) > laneHeight[lane] / 2) return null;
-    const inLane = byLane[lane];
-    let [low, high] = [0, inLane.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (data.start[inLane[middle]] <= x + reach) low = middle + 1;
-      else high = middle;
-    }
-    const away = (i) => Math.max(data.start[i] - x, x - right[i], 0);
-    return inLane.slice(Math.max(low - 50, 0), low)
-      .filter((i) => away(i) <= reach && renderers[data.kind[i]].visible)
-      .sort((a, b) => away(a) - away(b))[0] ?? null;
-  }
-
-  function show(index, clientX, clientY) {
-    const tip = $("tip");
-    tip.hidden = index === null;
-    if (index === null) return;
-    const kind = data.kind[index];
-    const running = data.duration[index] === null;
-    const facts = [
-      ["Status", data.status[index] || "(none)"],
-      ["Took", running ? "still running at the end of the run" : duration(data.duration[index])],
-      ["Started at", moment(data.start[index], Math.max(TICK_S, data.start[index] * 1e-6))],
-      ["Params", data.params[index]], ["Result", data.result[index]], ["Error", data.error[index]],
-    ].filter(([, value]) => value);
-    tip.replaceChildren(
-      element("span", { class: `swatch ${KINDS[kind]}` }), element("b", {}, line(names[data.routine[index]], 200)),
-      data.path[index] !== null ? element("span", { class: "muted" }, " \u00b7 on the critical path") : "",
-      element("dl", {}, ...facts.flatMap(([title, value]) =>
-        [element("dt", {}, title), element("dd", title === "Error" && kind === FAILED ? { class: "bad" } : {}, value)])));
-    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-    tip.style.left = `${Math.max(12, Math.min(clientX + 14, innerWidth - width - 12))}px`;
-    tip.style.top = `${clientY + 18 + height < innerHeight ? clientY + 18 : Math.max(12, clientY - height - 14)}px`;
-  }
-
+  const reach = () => (BARS.REACH_PX * (figure.x_range.end - figure.x_range.start)) / (figure.inner_width || 800);
+  const under = ({ x, y }) => BARS.under(at, x, y, reach());
   let pointer = [0, 0];
   for (const kind of ["pointermove", "pointerdown"]) {
     $("timeline").addEventListener(kind, (event) => { pointer = [event.clientX, event.clientY]; }, { capture: true });
   }
-  for (const kind of ["mousemove", "tap"]) figure.on_event(kind, ({ x, y }) => show(under(x, y), ...pointer));
-  $("timeline").addEventListener("pointerleave", () => show(null));
+  figure.on_event("mousemove", (event) => tip(under(event), ...pointer));
+  figure.on_event("tap", (event) => {
+    tip(null);
+    SELECTION.pin(under(event), false);
+  });
+  $("timeline").addEventListener("pointerleave", () => tip(null));
   figure.on_event("doubletap", reset);
+
+  // The neighbour in the lane, the parent, or the first child of what is pinned.
+  function neighbour(key, pinned) {
+    const inLane = at.members[at.lane[pinned]];
+    if (key === "ArrowUp") return data.parent[pinned] >= 0 ? data.parent[pinned] : pinned;
+    if (key === "ArrowDown") return EXECUTIONS.children(pinned)[0] ?? pinned;
+    return inLane[inLane.indexOf(pinned) + (key === "ArrowLeft" ? -1 : 1)] ?? pinned;
+  }
+  $("timeline").addEventListener("keydown", (event) => {
+    const { pinned } = SELECTION.state;
+    const { key } = event;
+    if (key === "+" || key === "=") zoom(0.5);
+    else if (key === "-") zoom(2);
+    else if (key === "0") reset();
+    else if (key.startsWith("Arrow") && pinned !== null) SELECTION.pin(neighbour(key, pinned));
+    else if (key === "ArrowLeft" || key === "ArrowRight") move(key === "ArrowLeft" ? -0.2 : 0.2);
+    else return;
+    event.preventDefault();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    if (SELECTION.state.pinned !== null) SELECTION.pin(null);
+    else SELECTION.clear();
+  });
+
+  function tip(index, clientX, clientY) {
+    const shown = $("tip");
+    shown.hidden = index === null;
+    $("timeline").classList.toggle("pointed", index !== null);
+    if (index === null) return;
+    const facts = [
+      ["Status", EXECUTIONS.text("status", index) || "(none)"],
+      ["Took", EXECUTIONS.took(index)],
+      ["Started at", EXECUTIONS.startText(index)],
+      ["Params", EXECUTIONS.text("params", index)],
+      ["Error", EXECUTIONS.text("error", index).trim().split("\n").pop()],
+    ].filter(([, value]) => value);
+    shown.replaceChildren(
+      element("span", { class: `swatch ${BARS.KINDS[data.kind[index]]}` }), element("b", {}, EXECUTIONS.name(index)),
+      BARS.onPath.has(index) ? element("span", { class: "muted" }, " \u00b7 on the critical path") : "",
+      element("dl", {}, ...facts.flatMap(([title, value]) =>
+        [element("dt", {}, title), element("dd", title === "Error" ? { class: "bad" } : {}, value)])));
+    const [width, height] = [shown.offsetWidth, shown.offsetHeight];
+    shown.style.left = `${Math.max(12, Math.min(clientX + 14, innerWidth - width - 12))}px`;
+    shown.style.top = `${clientY + 18 + height < innerHeight ? clientY + 18 : Math.max(12, clientY - height - 14)}px`;
+  }
 
   Bokeh.Plotting.show(figure, $("timeline")).then(() => { document.body.dataset.drawn = "true"; });
 })();
