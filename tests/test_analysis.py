@@ -360,6 +360,14 @@ def test_an_edge_counts_its_events_and_their_waits() -> None:
     assert (edges[1]["rate"], edges[1]["caused"], edges[1]["median_wait_time"]) == (0.0, 0, None)
 
 
+def test_a_start_before_its_cause_was_told_by_another_clock_and_has_no_wait() -> None:
+    tracker = ExecutionTracker()
+    cause = tracker.record_event("a", "sent", "b")
+    tracker.record_execution("b", 100.0, 101.0, caused_by=cause)
+    (edge,) = event_edges(tracker)
+    assert (edge["caused"], edge["median_wait_time"], edge["max_wait_time"]) == (1, None, None)
+
+
 def test_a_run_without_events_has_no_edges() -> None:
     assert event_edges(run([("a", 0, 1)])) == []
 

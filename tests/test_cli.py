@@ -73,7 +73,7 @@ def test_report_prints_what_a_file_holds_packed_or_not(call_here: Any, tmp_path:
     assert out.startswith(
         "nightly\nStarted 2026-01-31 12:00:00 +00:00. 3 routines, 5 events.\n\n  Duration  Executions"
     )
-    assert "Critical path: 3 min 10 s" in out
+    assert "The critical path explains" in out
     assert "\x1b" not in out
 
 

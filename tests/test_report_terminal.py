@@ -47,7 +47,7 @@ load         2       0  2 min 4 s  2 min 4 s  2 min 4 s    65%  ━━━━━�
 parse        3       1     750 ms     53.8 s  1 min 1 s    32%  ━━━━━
 fetch        3       0      1.8 s      2.9 s      6.2 s     3%  ━
 
-Critical path: 3 min 10 s, 1 min 4 s of it waiting
+Critical path
 The critical path explains 67% of 3 min 10 s: 2 min 7 s in 3 executions, one
 after another, with 1 min 4 s of waiting. 1 link of it is inferred from the
 order of events.
@@ -365,7 +365,7 @@ def test_of_a_long_path_the_costliest_steps_are_shown_in_their_order() -> None:
         record["execution_id"] = number
     events = [event(f"step {n}", 10 * n + 1, f"step {n + 1}", execution_id=n + 1) for n in range(99)]
     text = printed(run(executions, events))
-    assert "Critical path: 16 min 31 s, 14 min 51 s of it waiting\n" in text
+    assert "14 min 51 s of waiting" in " ".join(text.split())
     path = steps_of(text)
     numbers = [int(line.split()[0]) for line in path[:-1]]
     assert numbers == sorted(numbers)
@@ -386,7 +386,7 @@ def test_a_step_within_another_one_counts_no_time_twice() -> None:
         "pipeline      1       0  10.0 s  10.0 s  10.0 s  3.0 s    30%  ━━━━━",
         "read          1       0   3.0 s   3.0 s   3.0 s  3.0 s    30%  ━━━━━",
     ]
-    assert section(text, "Critical path: 10.0 s\n")[2:] == [
+    assert section(text, "Critical path\n")[2:] == [
         "Step  Routine   Link          Waited    Took",
         "   1  pipeline                        10.0 s  ━━━━━━━━━━━━━━━━",
         "   2  read      called by it           3.0 s   ━━━━━",
@@ -407,7 +407,7 @@ def test_of_many_executions_within_each_other_those_that_took_most_themselves_ar
 def test_a_path_leads_back_over_a_worker_that_was_busy() -> None:
     busy = [execution("import", second, second + 1, worker="only") for second in (0, 2, 3)]
     text = printed(run(busy))
-    assert "Critical path: 4.0 s, 1.0 s of it waiting\n" in text
+    assert "with 1.0 s of waiting" in " ".join(text.split())
     assert steps_of(text)[1:] == [
         "   2  import   same worker   1.0 s  1.0 s      ╌╌╌╌━━━━",
         "   3  import   same worker          1.0 s              ━━━━",

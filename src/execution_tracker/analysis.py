@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from execution_tracker.tracker import ExecutionTracker
 
+_TICK_NS = 1_000  # to which times are exact that were read from texts
 _EDGE = ("source_routine_id", "event_name", "target_routine_id")
 
 
@@ -84,7 +85,8 @@ def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
         ``source_routine_id``, ``event_name``, ``target_routine_id``, ``count``, ``first`` and ``last`` (ISO 8601),
         ``rate`` (events per second from the first to the last, 0 for a single one), ``caused`` (how many led to an
         execution), ``inferred`` (for how many of these that is not recorded but inferred), ``median_wait_time`` and
-        ``max_wait_time`` (seconds from those to the starts; None where there are none).
+        ``max_wait_time`` (seconds from those to the starts; None where there are none, or none that can be told: where
+        the start came before its cause, two clocks were at work).
 
     Raises:
         TypeError: It is no tracker, but a path, say.
@@ -130,14 +132,15 @@ def _traffic(
     first, last = timeline.emission(indices[0]), timeline.emission(indices[-1])
     # An event that is a recorded cause has no other links.
     recorded, inferred = ([waits[index] for index in indices if index in waits] for waits in (recorded_ns, inferred_ns))
-    waits = sorted(recorded + inferred)
+    # What started before its cause was recorded elsewhere, by another clock: nobody knows how long it waited.
+    waits = sorted(max(wait_ns, 0) for wait_ns in recorded + inferred if wait_ns > -_TICK_NS)
     elapsed_ns = last.at_ns - first.at_ns
     return {
         "count": len(indices),
         "first": timeline.emission_text(first),
         "last": timeline.emission_text(last),
         "rate": (len(indices) - 1) * SECOND_NS / elapsed_ns if elapsed_ns else 0.0,
-        "caused": len(waits),
+        "caused": len(recorded) + len(inferred),
         "inferred": len(inferred),
         "median_wait_time": percentile(waits, 50, SECOND_NS) if waits else None,
         "max_wait_time": waits[-1] / SECOND_NS if waits else None,

@@ -241,10 +241,8 @@ def _critical_path(path: facts.Path, width: int) -> list[Any]:
         Column("Took", [number(_took(step)) for _, step in shown]),
         Column("", [_step_bar(step, path, width // 5) for _, step in shown], 1),
     ]
-    waiting = f", {_duration(path.waited_ns)} of it waiting" if path.waited_ns else ""
-    length = f": {_duration(path.length_ns)}{waiting}" if path.length_ns else ""
     return [
-        Text.assemble(("Critical path", "bold"), length),
+        Text("Critical path", style="bold"),
         Text(facts.path_sentence(path), style="dim"),
         fitted(columns, width),
         *more(len(path.steps) - len(costliest), "step"),
@@ -266,7 +264,11 @@ def _duration(time_ns: int) -> str:
 
 
 def _waits(edges: list[dict[str, Any]], numbers: Metrics, width: int) -> list[Any]:
-    waited = sorted((edge for edge in edges if edge["caused"]), key=lambda edge: edge["max_wait_time"], reverse=True)
+    waited = sorted(
+        (edge for edge in edges if edge["max_wait_time"] is not None),
+        key=lambda edge: edge["max_wait_time"],
+        reverse=True,
+    )
     parts: list[Any] = []
     if waited:
         shown = waited[:_MAX_EDGES]
