@@ -131,6 +131,10 @@ def test_a_tracker_has_these_methods_and_attributes() -> None:
     assert attributes == {"fields_to_serialize", "flow_id", "performance_metrics"}
 
 
+def test_help_on_how_to_make_a_tracker_is_its_own() -> None:
+    assert ExecutionTracker.__init__.__doc__ == "Make an empty tracker; the class tells what the settings do."
+
+
 def test_a_tracker_serializes_these_fields() -> None:
     fields = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
     assert ExecutionTracker().fields_to_serialize == fields

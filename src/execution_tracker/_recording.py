@@ -126,7 +126,8 @@ class Recording(Storage):
 
         Args:
             routine_id: The routine, as given at the start.
-            status: How it ended; ``"completed"`` and ``"failed"`` are counted by the metrics.
+            status: How it ended, a text; ``"completed"`` and ``"failed"`` are counted by the metrics. An id goes by its
+                name, ``execution_id=``: a number in this place is a status.
             result: What it gave, kept by reference; left out of the record if None.
             error: What went wrong, as a text; left out of the record if None.
             execution_id: What :meth:`record_routine_start` returned. One that was never given out is as good as none;

@@ -64,6 +64,7 @@ class ExecutionTracker(Recording, Serializable):
         max_records: int | None = None,
         tz: tzinfo | None = None,
     ) -> None:
+        """Make an empty tracker; the class tells what the settings do."""
         _check_settings(capture, max_records, tz)
         Serializable.__init__(self)
         Recording.__init__(self, capture, max_records, tz)
