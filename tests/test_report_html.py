@@ -1147,6 +1147,25 @@ def test_long_payloads_are_cut_and_keep_their_tail() -> None:
     assert result.endswith("yend")
 
 
+def test_errors_keep_their_lines_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_page_texts, "_ROOM", 5_000)
+    errors = ["a\n" * 1_500, "b\n" * 1_500, "a\n" * 1_500, "c\n" * 700]
+    records = [execution(i, 1, "failed", error=error) for i, error in enumerate(errors)]
+    data = page_data.page_data(run({"a": records}))
+    shown = [data["texts"][number] for number in data["timeline"]["error"]]
+    assert [len(text) for text in shown] == [3_000, _page_texts.MAX_TEXT, 3_000, 1_400]
+    assert shown[1].endswith("b\nb\n")
+
+
+def test_the_workers_without_lanes_of_their_own_are_the_least_busy_and_come_last() -> None:
+    count = _page_timeline.MAX_BANDS + 2
+    records = [execution(0, 100 - i, worker=f"w-{i}") for i in range(count)] + [execution(0, 5)]
+    bands = page_data.page_data(run({"a": records}))["timeline"]["by_worker"]["bands"]
+    names = [name for name, *_ in bands]
+    assert names[:3] == ["w-0", "w-1", "w-2"]
+    assert names[-3:] == [f"w-{count - 3}", "2 other workers", "worker not recorded"]
+
+
 # --- writing ---
 
 

@@ -68,11 +68,11 @@ class Texts:
         if error is None:
             return 0
         whole = _visible(json_safe(error_text(error)))
-        if whole not in self._numbers and self._room < len(whole):
-            whole = _ends(whole, MAX_TEXT)
-        number = self._number_of(whole)
-        self._room -= len(whole) if number == len(self.all) - 1 else 0
-        return number
+        if whole not in self._numbers:
+            if len(whole) > self._room:
+                whole = _ends(whole, MAX_TEXT)
+            self._room -= len(whole)
+        return self._number_of(whole)
 
     def _number_of(self, whole: str) -> int:
         number = self._numbers.setdefault(whole, len(self.all))

@@ -148,9 +148,11 @@ def _bands(
     of their first starts, those of workers in the order of their names, and what has no band of its own comes last.
     """
 
-    def order(band: int) -> tuple[bool, list[tuple[int, str]]]:
+    last = {_OTHERS: 1, UNKNOWN: 2}
+
+    def order(band: int) -> tuple[int, list[tuple[int, str]]]:
         parts = re.findall(r"\d+|\D+", labels[band][0]) if parents is not None else []
-        return band in (_OTHERS, UNKNOWN), [(int(part) if part.isdecimal() else -1, part) for part in parts]
+        return last.get(band, 0), [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
     members: dict[int, list[int]] = {}
     for number, band in enumerate(band_of):
