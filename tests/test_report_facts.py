@@ -30,7 +30,7 @@ def test_the_sentence_on_the_path_tells_what_it_explains_in_how_many_executions(
     assert sentence(execution("a", 0, 2)) == "The critical path explains 100% of 2.0 s: 2.0 s in 1 execution."
     waited = [execution("a", 0, 1, worker="w"), execution("b", 3, 4, worker="w"), execution("c", 2, 3.5, worker="v")]
     assert sentence(*waited) == (
-        "The critical path explains 50% of 4.0 s: 2.0 s in 2 executions, one after another, with 2.0 s of waiting."
+        "The critical path explains 50% of 4.0 s: 2.0 s in 2 executions, with 2.0 s of waiting."
     )
 
 
@@ -44,7 +44,7 @@ def test_the_sentence_on_the_path_says_which_links_are_inferred() -> None:
     chain[1]["caused_by"] = [1]
     assert sentence(*chain, events=recorded).endswith(". 1 link of it is inferred from the order of events.")
     chain[2]["caused_by"] = [2]
-    assert sentence(*chain, events=recorded).endswith("3.0 s in 3 executions, one after another.")
+    assert sentence(*chain, events=recorded).endswith("3.0 s in 3 executions.")
 
 
 def test_a_path_explains_no_time_twice() -> None:

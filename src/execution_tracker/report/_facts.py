@@ -183,7 +183,7 @@ def path_sentence(path: Path) -> str:
         return ""
     worked_ns = sum(step.own_ns for step in path.steps)
     worked, waited, run = map(_duration, (worked_ns, path.waited_ns, path.run_ns))
-    steps = counted(len(path.steps), "execution") + ", one after another" * (len(path.steps) > 1)
+    steps = counted(len(path.steps), "execution")
     sentence = f"The critical path explains {percentage(path.explained)} of {run}: {worked} in {steps}"
     sentence += f", with {waited} of waiting" * (path.waited_ns > 0)
     inferred = sum(step.link == EVENT for step in path.steps)
