@@ -47,6 +47,15 @@ def test_the_sentence_on_the_path_says_which_links_are_inferred() -> None:
     assert sentence(*chain, events=recorded).endswith("3.0 s in 3 executions.")
 
 
+def test_the_sentence_on_a_path_that_begins_late_says_that_the_reason_is_not_known() -> None:
+    late = [execution("a", 0, 4), execution("b", 3, 10)]
+    assert sentence(*late).endswith(
+        "explains 70% of 10.0 s: 7.0 s in 1 execution. It begins 3.0 s into the run: what its first execution waited "
+        "for is not known."
+    )
+    assert "begins" not in sentence(execution("a", 0, 4), execution("b", 0.05, 10))
+
+
 def test_a_path_explains_no_time_twice() -> None:
     inside = [
         execution("outer", 0, 10, execution_id=1, worker="w"),

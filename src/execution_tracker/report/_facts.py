@@ -144,6 +144,7 @@ class Path(NamedTuple):
     length_ns: int  # from its begin to its end
     waited_ns: int  # of its length
     run_ns: int  # from the first start of the run to the last end
+    late_ns: int  # from the first start of the run to its begin
 
     @property
     def explained(self) -> float:
@@ -155,7 +156,7 @@ def critical_path(timeline: _timeline.Timeline) -> Path:
     """Return the critical path of a run; without steps if nothing ended."""
     path = path_of(timeline)
     if not path:
-        return Path([], 0, 0, 0, 0)
+        return Path([], 0, 0, 0, 0, 0)
     executions = [timeline.execution(step.position) for step in path]
     waits = [(min(step.at_ns, each.start_ns), each.start_ns) for step, each in zip(path, executions, strict=True)]
     spans = [(each.start_ns, each.start_ns + max(each.elapsed_ns or 0, 0)) for each in executions]
@@ -167,8 +168,9 @@ def critical_path(timeline: _timeline.Timeline) -> Path:
     ]
     begin_ns, end_ns = min(spans)[0], max(step.end_ns for step in steps)
     waited_ns = sum(_times_as_latest(waits))
-    run_ns = max(_ends(timeline)) - timeline.start_ns[0]
-    return Path(steps, begin_ns, end_ns - begin_ns, waited_ns, run_ns)
+    first_ns = timeline.start_ns[0]
+    run_ns = max(_ends(timeline)) - first_ns
+    return Path(steps, begin_ns, end_ns - begin_ns, waited_ns, run_ns, begin_ns - first_ns)
 
 
 def _ends(timeline: _timeline.Timeline) -> list[int]:
@@ -186,11 +188,14 @@ def path_sentence(path: Path) -> str:
     steps = counted(len(path.steps), "execution")
     sentence = f"The critical path explains {percentage(path.explained)} of {run}: {worked} in {steps}"
     sentence += f", with {waited} of waiting" * (path.waited_ns > 0)
-    inferred = sum(step.link == EVENT for step in path.steps)
-    guessed = (
-        f" {counted(inferred, 'link')} of it {'is' if inferred == 1 else 'are'} inferred from the order of events."
-    )
-    return f"{sentence}.{guessed * (inferred > 0)}"
+    if 100 * path.late_ns > path.run_ns:
+        sentence += (
+            f". It begins {_duration(path.late_ns)} into the run: what its first execution waited for is not known"
+        )
+    if inferred := sum(step.link == EVENT for step in path.steps):
+        is_are = "is" if inferred == 1 else "are"
+        sentence += f". {counted(inferred, 'link')} of it {is_are} inferred from the order of events"
+    return f"{sentence}."
 
 
 # How a step hangs on the one before.
