@@ -722,6 +722,16 @@ def test_the_page_writes_numbers_as_the_other_reports_do(show: Show) -> None:
 # --- bad input ---
 
 
+def point_at(browser: Chromium, second: float, row: float) -> None:
+    """Move the pointer to an execution until the page has settled: a record beside it makes the timeline narrower."""
+    settled = "new Promise(done => setTimeout(() => done(!document.getElementById('tip').hidden), 50))"
+    for _ in range(200):
+        browser.mouse("mouseMoved", *place_of(browser, second, row))
+        if browser.evaluate(settled):
+            return
+    raise AssertionError("nothing is under the pointer")
+
+
 def test_hostile_texts_are_shown_as_they_are_and_never_run(show: Show) -> None:
     executions = {
         name: [
@@ -744,8 +754,7 @@ def test_hostile_texts_are_shown_as_they_are_and_never_run(show: Show) -> None:
     search(browser, "<script>")
     click(browser, "document.querySelectorAll('#lanes button')[1]")
     for i in range(len(HOSTILE)):
-        browser.mouse("mouseMoved", *place_of(browser, i + 0.2, i * 1.6))
-        browser.wait_for("!document.getElementById('tip').hidden")
+        point_at(browser, i + 0.2, i * 1.6)
         browser.evaluate(f"SELECTION.pin({i})")
         browser.wait_for("!document.getElementById('record').hidden")
     browser.evaluate("new Promise(done => setTimeout(done, 50))")
