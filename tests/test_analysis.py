@@ -108,6 +108,7 @@ def test_events_count_in_the_order_of_their_times_whatever_their_place_in_the_li
 def test_no_execution_leads_to_itself_within_one_tick_of_the_clock() -> None:
     tracker = run([("a", 1, 1), ("a", 2, 3)], [event("a", 1, "a")])
     assert led(tracker) == [(1, "a", 2, True)]
+    assert led(run([("a", 0, 0)], [event("a", 0, "a"), event("a", 0, "a")])) == []  # nor does any of those left over
 
 
 def test_events_without_target_or_with_an_unknown_one_lead_nowhere() -> None:

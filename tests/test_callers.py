@@ -12,7 +12,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import anyio
@@ -265,12 +265,26 @@ def test_a_task_of_trio_is_kept_alive_by_no_log_no_open_execution_and_no_block()
 @pytest.mark.parametrize("defined", [[], ["in_trio_task"]])
 def test_a_thread_has_its_owner_while_another_imports_trio(monkeypatch: pytest.MonkeyPatch, defined: list[str]) -> None:
     half_imported = ModuleType("trio")
+    monkeypatch.setattr(_callers, "running_library", SimpleNamespace(name="trio"))  # as before trio was found
     monkeypatch.setitem(sys.modules, "trio", half_imported)
     assert owner() is _callers.this_thread.caller
     half_imported.lowlevel = ModuleType("trio.lowlevel")  # type: ignore[attr-defined]
     for name in defined:
         setattr(half_imported.lowlevel, name, getattr(trio.lowlevel, name))  # type: ignore[attr-defined]
     assert owner() is _callers.this_thread.caller
+
+
+def test_tasks_of_an_old_trio_that_does_not_tell_sniffio_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = SimpleNamespace(name="trio")
+    monkeypatch.setattr(_callers, "running_library", unknown)
+    monkeypatch.setattr(trio, "__version__", "0.22.2")
+
+    async def run() -> bool:
+        return owner() is not _callers.this_thread.caller
+
+    assert trio.run(run)
+    assert owner() is _callers.this_thread.caller
+    assert _callers.running_library is unknown
 
 
 def test_a_thread_has_its_owner_where_trio_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
