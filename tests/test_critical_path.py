@@ -233,3 +233,13 @@ def test_of_several_causes_the_last_one_counts_whatever_their_order() -> None:
     assert chained(tracker) == [("a", None), ("c", "caused_by")]
     del tracker.event_flow[0]  # edited by hand: one of the causes is gone
     assert chained(tracker) == [("b", None), ("c", "caused_by")]
+
+
+def test_an_execution_that_had_not_started_has_emitted_nothing() -> None:
+    ran = [("a", 5, 1, None, None, None), ("b", 7, 1, None, None, None)]
+    tracker = run(ran, [("a", 1, "b", 1)], 1.0)  # edited by hand
+    assert chained(tracker) == [("b", None)]
+    tracker.routine_executions["b"][0]["caused_by"] = [1]
+    assert chained(tracker) == [("b", None)]
+    tracker.event_flow[0]["timestamp"] = text(6)
+    assert chained(tracker) == [("a", None), ("b", "caused_by")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker._run import PARENT_ID, WORKER, emitted_ids
@@ -25,7 +26,8 @@ class Step(NamedTuple):
     at_ns: int  # from when on it waited
 
 
-_Candidate = tuple[int, int, Any]  # what an execution may have waited for: when (µs), its rank in LINKS, its position
+_Candidate = tuple[float, int, Any]  # what an execution may have waited for: when (µs), its rank in LINKS, its position
+_NOTHING: _Candidate = -inf, -1, -1
 
 
 def path_of(timeline: Timeline) -> list[Step]:
@@ -58,20 +60,20 @@ class _Search:
         """Return the step of an execution, and the position of the step before it."""
         start_ns, parent = self.timeline.start_ns[position], self.parents[position]
         start_us = start_ns // 1000
-        candidates = [*self._came(position, start_us), *self._before_on_worker(position, start_us)]
+        latest = max(self._came(position, start_us), self._before_on_worker(position, start_us))
         if parent is not None and (parent_us := self.timeline.start_ns[parent] // 1000) <= start_us:
-            candidates.append((parent_us, _PARENT, parent))
-        if not candidates:
+            latest = max(latest, (parent_us, _PARENT, parent))
+        at_us, rank, before = latest
+        if before < 0:
             return Step(position, None, start_ns), None
-        at_us, rank, before = max(candidates)  # what came last
         # A parent calls when it gets there: there is no wait that could be told. Nor where the worker ran the parent.
         is_called = rank == _PARENT or (
             rank == _WORKED and parent is not None and self.workers[parent] == self.workers[position]
         )
-        at_ns = start_ns if is_called or at_us == start_us else at_us * 1000
+        at_ns = start_ns if is_called or at_us == start_us else int(at_us) * 1000
         return Step(position, LINKS[rank], at_ns), before
 
-    def _came(self, position: int, start_us: int) -> list[_Candidate]:
+    def _came(self, position: int, start_us: int) -> _Candidate:
         """Return the latest event that led to an execution and whose emitter is known."""
         timeline, caused_by = self.timeline, self.timeline.caused_by[position]
         if caused_by is None:
@@ -82,7 +84,7 @@ class _Search:
                 index = timeline.event_indices.get(event_id, -1)
                 if index > latest and timeline.at_ns[index] // 1000 <= start_us and self._is_emitted(index):
                     latest = index
-        return [] if latest < 0 else [(timeline.at_ns[latest] // 1000, rank, timeline.sources[latest])]
+        return _NOTHING if latest < 0 else (timeline.at_ns[latest] // 1000, rank, timeline.sources[latest])
 
     def _is_emitted(self, index: int) -> bool:
         """Tell whether the emitter of an event is known, and had started."""
@@ -93,23 +95,26 @@ class _Search:
     def _inferred(self) -> dict[int, int]:
         """By position, the latest event of which it is inferred that it led there, and whose emitter is known."""
         came: dict[int, int] = {}
+        sources, start_ns, at_ns = self.timeline.sources, self.timeline.start_ns, self.timeline.at_ns
         for index, position in self.timeline.inferred_links():
-            if index > came.get(position, -1) and self._is_emitted(index):
-                came[position] = index
+            source = sources[index]
+            # As in _is_emitted, whose call would take longer than all the rest.
+            if source is not None and start_ns[source] // 1000 <= at_ns[index] // 1000:
+                came[position] = max(index, came.get(position, -1))
         return came
 
-    def _before_on_worker(self, position: int, start_us: int) -> list[_Candidate]:
+    def _before_on_worker(self, position: int, start_us: int) -> _Candidate:
         """Return the execution of the same worker that had ended last when this one started."""
         worker = self.workers[position]
         if worker is None:
-            return []
+            return _NOTHING
         if not self.by_worker:
             self._group_by_worker()
         ends_us, positions = self.by_worker[worker]
         after = bisect_right(ends_us, start_us)
         # Of those that ended in the microsecond of the start, in the order of their positions, only earlier ones count.
         place = bisect_left(positions, position, bisect_left(ends_us, start_us, hi=after), after) - 1
-        return [(ends_us[place], _WORKED, positions[place])] if place >= 0 else []
+        return (ends_us[place], _WORKED, positions[place]) if place >= 0 else _NOTHING
 
     def _group_by_worker(self) -> None:
         by_worker: dict[str, list[int]] = {worker: [] for worker in self.workers if worker is not None}

@@ -11,6 +11,7 @@ them.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import accumulate, chain, repeat
@@ -248,26 +249,26 @@ def _infer_emitters(timeline: Timeline) -> None:
 def _free_ends(timeline: Timeline) -> Iterator[tuple[list[int], list[int]]]:
     """Yield executions without a recorded cause, and the events from one source to their routine that are no cause."""
     run = timeline.run
-    free_positions = [position for position, caused_by in enumerate(timeline.caused_by) if caused_by is None]
-    if run.dropped_events or not free_positions:  # it is not known how many events came
+    if run.dropped_events or None not in timeline.caused_by:  # else it is not known how many events came
         return
     names = {routine_id: name_of(routine_id) for routine_id in run.routines}
-    free: dict[str, list[int]] = {}  # by the name of a routine, executions without a cause
-    for position in free_positions:
-        free.setdefault(names[timeline.routine_ids[position]], []).append(position)
+    free: defaultdict[str, list[int]] = defaultdict(list)  # by the name of a routine, executions without a cause
+    for position, (routine_id, caused_by) in enumerate(zip(timeline.routine_ids, timeline.caused_by, strict=True)):
+        if caused_by is None:
+            free[names[routine_id]].append(position)
     for routine_id, routine in run.routines.items():
         if routine.dropped:
             free.pop(names[routine_id], None)
     causes = {*chain.from_iterable(map(emitted_ids, filter(None, timeline.caused_by)))}
-    by_ends: dict[tuple[Any, Any], list[int]] = {}  # by the ids of source and target
+    by_ends: defaultdict[tuple[Any, Any], list[int]] = defaultdict(list)  # by the ids of source and target
     events = zip(*map(timeline.event_column, (EVENT_ID, SOURCE, TARGET)), strict=True)
     for index, (event_id, source_id, target_id) in enumerate(events):
         if event_id not in causes:
-            by_ends.setdefault((source_id, target_id), []).append(index)
-    came: dict[tuple[str, str], list[int]] = {}  # by the names of target and source
+            by_ends[source_id, target_id].append(index)
+    came: defaultdict[tuple[str, str], list[int]] = defaultdict(list)  # by the names of target and source
     for (source_id, target_id), of_ends in by_ends.items():
         if target_id is not None and (target := name_of(target_id)) in free:
-            came.setdefault((target, name_of(source_id)), []).extend(of_ends)
+            came[target, name_of(source_id)] += of_ends
     for (target, _), of_source in came.items():
         of_source.sort()  # ids of several types may have one name
         yield free[target], of_source
