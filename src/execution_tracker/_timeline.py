@@ -16,6 +16,7 @@ from functools import cached_property
 from heapq import heappop, heappush
 from itertools import accumulate, chain, repeat
 from math import inf
+from operator import eq, le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker._run import (
@@ -283,6 +284,10 @@ def _matched(free: list[int], came: list[int], timeline: Timeline) -> Iterator[t
     sources, times_us = timeline.sources, [timeline.at_ns[index] // 1000 for index in came]
     starts_us = [timeline.start_ns[position] // 1000 for position in free]
     if len(free) >= len(came):
+        emitters = map(sources.__getitem__, came)
+        if all(map(le, times_us, starts_us)) and not any(map(eq, emitters, free)):
+            yield from zip(came, free, strict=False)  # none is passed over, as nearly always
+            return
         next_free = 0
         for index, at_us in zip(came, times_us, strict=True):
             while next_free < len(free) and (starts_us[next_free] < at_us or free[next_free] == sources[index]):
