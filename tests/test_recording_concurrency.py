@@ -1311,14 +1311,17 @@ def test_an_exception_out_of_a_signal_handler_reaches_whoever_records_an_event_i
             due.clear()
             raise TimeoutError
 
+    def record_until_then() -> None:
+        due.append(1)
+        set_timer(delays.uniform(1e-6, 5e-5))
+        while due:
+            tracker.record_event("b", "sent")
+            set_timer(1e-6)  # again, as CPython overlooks a signal now and then
+
     with timer(come_in) as set_timer, tracker.track("a"):
         for number in range(2000):
-            try:
-                due.append(number)
-                set_timer(delays.uniform(1e-6, 5e-5))
-                while due:
-                    tracker.record_event("b", "sent")
-                    set_timer(1e-6)  # again, as CPython overlooks a signal now and then
+            try:  # around one call: not every jump of a loop is inside of the try that is around it
+                record_until_then()
             except TimeoutError:
                 caught.append(number)
             tracker._log.clear()
