@@ -683,3 +683,20 @@ def test_an_execution_whose_start_cannot_be_read_ends_twice_without_a_time() -> 
     (record,) = tracker.routine_executions["a"]
     assert (record["start_time"], record["status"]) == ("at noon", "failed")
     assert "execution_time" not in record
+
+
+def test_what_an_interrupted_fold_had_taken_is_released_by_the_next_though_nothing_is_new(monkeypatch: Any) -> None:
+    tracker = ExecutionTracker()
+    tracker.record_routine_start("a", {"large": "payload"})
+
+    def interrupted(fold: Any, entries: Any) -> None:
+        if fold.chunk:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tracker._fold), "_fold_each", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tracker.get_flow_performance()
+    assert tracker._fold.chunk != []
+    assert tracker.get_flow_performance()["total_routines"] == 1
+    assert tracker._fold.chunk == []

@@ -87,10 +87,6 @@ class Fold(ABC):
         for _ in range(0, count, at_once):
             self._take(log, at_once * ENTRY_WIDTH)
             self._fold_entries()
-            # All was folded, and the chunk would be kept until the next fold.
-            if self.entry is None:  # pragma: no branch - else another fold has taken it over
-                self.entries = self.items = iter(())
-                self.chunk = []
         if self.max_records is not None and not self.is_over:
             self._drop(self.max_records, is_read)
 
@@ -123,6 +119,10 @@ class Fold(ABC):
             try:
                 # The entry stays in hand until it is committed.
                 self._fold_each(self.entries if self.entry is None else chain((self.entry,), self.entries))
+                # All was folded, and the chunk would be kept until the next fold.
+                if self.entry is None:  # pragma: no branch - else another fold has taken it over
+                    self.entries = self.items = iter(())
+                    self.chunk = []
                 return
             except Exception:
                 entry = self.entry
