@@ -7,7 +7,7 @@ from functools import cached_property
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execution_tracker._run import PARENT_ID, WORKER, emitted_ids
+from execution_tracker._run import emitted_ids
 from execution_tracker.collector import built_at_once
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ class _Search:
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
-        self.ends_ns = [
-            None if elapsed_ns is None else start_ns + elapsed_ns
-            for start_ns, elapsed_ns in zip(timeline.start_ns, timeline.elapsed_ns, strict=True)
-        ]
-        self.parents: list[int | None] = [*map(timeline.positions.get, timeline.column(PARENT_ID))]
-        self.workers: list[str | None] = timeline.column(WORKER)
         self.by_worker: dict[str, tuple[list[int], list[int]]] = {}  # ends in microseconds, and positions
 
     def path(self) -> list[Step]:
@@ -58,7 +52,7 @@ class _Search:
 
     def _step(self, position: int) -> tuple[Step, int | None]:
         """Return the step of an execution, and the position of the step before it."""
-        start_ns, parent = self.timeline.start_ns[position], self.parents[position]
+        start_ns, parent = self.timeline.start_ns[position], self.timeline.parents[position]
         start_us = start_ns // 1000
         latest = max(self._came(position, start_us), self._before_on_worker(position, start_us))
         if parent is not None and (parent_us := self.timeline.start_ns[parent] // 1000) <= start_us:
@@ -68,7 +62,7 @@ class _Search:
             return Step(position, None, start_ns), None
         # A parent calls when it gets there: there is no wait that could be told. Nor where the worker ran the parent.
         is_called = rank == _PARENT or (
-            rank == _WORKED and parent is not None and self.workers[parent] == self.workers[position]
+            rank == _WORKED and parent is not None and self.timeline.workers[parent] == self.timeline.workers[position]
         )
         at_ns = start_ns if is_called or at_us == start_us else int(at_us) * 1000
         return Step(position, LINKS[rank], at_ns), before
@@ -105,7 +99,7 @@ class _Search:
 
     def _before_on_worker(self, position: int, start_us: int) -> _Candidate:
         """Return the execution of the same worker that had ended last when this one started."""
-        worker = self.workers[position]
+        worker = self.timeline.workers[position]
         if worker is None:
             return _NOTHING
         if not self.by_worker:
@@ -117,12 +111,12 @@ class _Search:
         return (ends_us[place], _WORKED, positions[place]) if place >= 0 else _NOTHING
 
     def _group_by_worker(self) -> None:
-        by_worker: dict[str, list[int]] = {worker: [] for worker in self.workers if worker is not None}
-        for position, (worker, end_ns) in enumerate(zip(self.workers, self.ends_ns, strict=True)):
+        by_worker: dict[str, list[int]] = {worker: [] for worker in self.timeline.workers if worker is not None}
+        for position, (worker, end_ns) in enumerate(zip(self.timeline.workers, self.timeline.ends_ns, strict=True)):
             if worker is not None and end_ns is not None:
                 by_worker[worker].append(position)
         for worker, positions in by_worker.items():
-            ends_us = {position: (self.ends_ns[position] or 0) // 1000 for position in positions}
+            ends_us = {position: (self.timeline.ends_ns[position] or 0) // 1000 for position in positions}
             positions.sort(key=ends_us.__getitem__)
             self.by_worker[worker] = [ends_us[position] for position in positions], positions
 
@@ -131,14 +125,15 @@ class _Search:
 
         It ended when that had ended.
         """
-        ended = [end_ns for end_ns in self.ends_ns if end_ns is not None]
+        ends_ns, parents = self.timeline.ends_ns, self.timeline.parents
+        ended = [end_ns for end_ns in ends_ns if end_ns is not None]
         if not ended:
             return None
         last_ns = max(ended)
-        position = next(at for at in reversed(range(len(self.ends_ns))) if self.ends_ns[at] == last_ns)
+        position = next(position for position in reversed(range(len(ends_ns))) if ends_ns[position] == last_ns)
         last: dict[int, tuple[int, int]] = {}  # by parent, the end and the position of what ran last inside it
-        for child, (parent, end_ns) in enumerate(zip(self.parents, self.ends_ns, strict=True)):
-            around_ns = None if parent is None else self.ends_ns[parent]
+        for child, (parent, end_ns) in enumerate(zip(parents, ends_ns, strict=True)):
+            around_ns = None if parent is None else ends_ns[parent]
             if parent is not None and end_ns is not None and around_ns is not None and end_ns <= around_ns:
                 last[parent] = max(last.get(parent, (end_ns, child)), (end_ns, child))
         seen: set[int] = set()

@@ -27,6 +27,7 @@ from execution_tracker._run import (
     EVENT_ID,
     EVENT_WIDTH,
     EXECUTION_ID,
+    PARENT_ID,
     SOURCE,
     START_NS,
     TARGET,
@@ -131,6 +132,24 @@ class Timeline:
         return [*map([*chain.from_iterable(ids)].__getitem__, self._order)]
 
     @cached_property
+    def ends_ns(self) -> list[int | None]:
+        """When each execution ended, None while it runs."""
+        return [
+            None if elapsed_ns is None else start_ns + elapsed_ns
+            for start_ns, elapsed_ns in zip(self.start_ns, self.elapsed_ns, strict=True)
+        ]
+
+    @cached_property
+    def parents(self) -> list[int | None]:
+        """The position of the execution inside which each ran, None if that is not known."""
+        return [*map(self.positions.get, self.column(PARENT_ID))]
+
+    @cached_property
+    def workers(self) -> list[str | None]:
+        """Who started each execution."""
+        return self.column(WORKER)
+
+    @cached_property
     def event_indices(self) -> dict[int, int]:
         """The place of each event in the order of their times, by its id."""
         return {event_id: index for index, event_id in enumerate(self.event_column(EVENT_ID))}
@@ -217,11 +236,11 @@ def _infer_emitters(timeline: Timeline) -> None:
 
     Old are executions without a worker.
     """
-    sources, workers = timeline.sources, timeline.column(WORKER)
-    if None not in sources or are_all(str, workers):
+    sources = timeline.sources
+    if None not in sources or are_all(str, timeline.workers):
         return
     by_name: dict[str, list[int]] = {}
-    for position, (routine_id, worker) in enumerate(zip(timeline.routine_ids, workers, strict=True)):
+    for position, (routine_id, worker) in enumerate(zip(timeline.routine_ids, timeline.workers, strict=True)):
         if worker is None:
             by_name.setdefault(name_of(routine_id), []).append(position)
     begun = dict.fromkeys(by_name, 0)
@@ -233,10 +252,10 @@ def _infer_emitters(timeline: Timeline) -> None:
         at_us, of_source, of_running = at_ns // 1000, by_name[name], running[name]
         while begun[name] < len(of_source):
             position = of_source[begun[name]]
-            start_ns, elapsed_ns = timeline.start_ns[position], timeline.elapsed_ns[position]
-            if start_ns // 1000 > at_us:
+            end_ns = timeline.ends_ns[position]
+            if timeline.start_ns[position] // 1000 > at_us:
                 break
-            heappush(of_running, (inf if elapsed_ns is None else (start_ns + elapsed_ns) // 1000, position))
+            heappush(of_running, (inf if end_ns is None else end_ns // 1000, position))
             begun[name] += 1
         while of_running and of_running[0][0] < at_us:
             heappop(of_running)

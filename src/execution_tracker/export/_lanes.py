@@ -7,9 +7,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from execution_tracker._timeline import Execution
+    from execution_tracker._timeline import Timeline
 
 NO_WORKER = "no worker"
 
@@ -47,9 +47,9 @@ class Lanes:
     these are its own times, but for less than a microsecond where a file has cut them.
     """
 
-    def __init__(self, executions: Sequence[Execution], last_ns: int) -> None:
-        positions = {execution.execution_id: position for position, execution in enumerate(executions)}
-        self.parents = [positions.get(execution.parent_id or 0) for execution in executions]
+    def __init__(self, timeline: Timeline, last_ns: int) -> None:
+        executions = timeline.executions
+        self.parents = timeline.parents
         self.starts_ns = [execution.start_ns for execution in executions]
         # What still runs lasts as long as the run. No slice is shorter than a viewer can tell.
         ends = (last_ns if execution.end_ns is None else execution.end_ns for execution in executions)

@@ -151,7 +151,7 @@ class _Events:
         self._inferred = {link.emission for link in self._links if link.is_inferred}
         moments = [execution.end_ns or execution.start_ns for execution in self._executions]
         moments += (emission.at_ns for emission in self._emissions)
-        self._lanes = Lanes(self._executions, max(moments, default=begin_ns))
+        self._lanes = Lanes(timeline, max(moments, default=begin_ns))
         self._lane_names = self._lanes.names
         self._places = [self._place(emission) for emission in self._emissions]
 

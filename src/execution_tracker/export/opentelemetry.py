@@ -301,7 +301,7 @@ class _Spans:
         self._executions, self._emissions = timeline.executions, timeline.emissions
         self._names = named(timeline.run.routines)
         self._within = set_span_in_context(root, export._around)
-        self._positions = {execution.execution_id: position for position, execution in enumerate(self._executions)}
+        self._parents = timeline.parents
         self._contexts, self._open = export.span_contexts, export._open
         self._links: dict[int, list[Link]] = {}
         for link in timeline.links:
@@ -338,7 +338,7 @@ class _Spans:
         # Parents in a file may lead round in a circle.
         while each is not None and each not in missing and self._executions[each].execution_id not in self._contexts:
             missing[each] = None
-            each = self._positions.get(self._executions[each].parent_id or 0)
+            each = self._parents[each]
         for each in reversed(missing):
             execution = self._executions[each]
             span = self._open[execution.execution_id] = self._started(execution)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import _timeline
 from execution_tracker._critical_path import CAUSED_BY, EVENT, PARENT, WORKED, path_of
-from execution_tracker._run import AT_NS, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, WIDTH, WORKER
+from execution_tracker._run import AT_NS, EVENT_RECORD, EVENT_WIDTH, RECORD, START_NS, WIDTH
 from execution_tracker.payloads import snapshot
 from execution_tracker.report._units import (
     UNKNOWN,
@@ -175,8 +175,8 @@ def critical_path(timeline: _timeline.Timeline) -> Path:
 
 def _ends(timeline: _timeline.Timeline) -> list[int]:
     """Return when each execution ended, or when it started if it runs."""
-    starts_and_times = zip(timeline.start_ns, timeline.elapsed_ns, strict=True)
-    return [start_ns + (elapsed_ns or 0) for start_ns, elapsed_ns in starts_and_times]
+    starts_and_ends = zip(timeline.start_ns, timeline.ends_ns, strict=True)
+    return [start_ns if end_ns is None else end_ns for start_ns, end_ns in starts_and_ends]
 
 
 def path_sentence(path: Path) -> str:
@@ -267,7 +267,7 @@ def workers(timeline: _timeline.Timeline) -> list[Worker]:
     """Return who ran the executions, the busiest first; empty if that was not recorded."""
     found: dict[str, list[int]] = {}  # by worker: executions, busy, and when the latest end was
     ends = _ends(timeline)
-    for worker, start_ns, end_ns in zip(timeline.column(WORKER), timeline.start_ns, ends, strict=True):
+    for worker, start_ns, end_ns in zip(timeline.workers, timeline.start_ns, ends, strict=True):
         if worker is not None:
             numbers = found.setdefault(worker, [0, 0, start_ns])
             numbers[0] += 1
