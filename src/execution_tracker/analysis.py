@@ -13,14 +13,13 @@ from execution_tracker._metrics import percentile
 from execution_tracker._run import NAME, SOURCE, TARGET, hashable, run_of
 from execution_tracker._timeline import Timeline, timeline_of
 from execution_tracker.collector import built_at_once
-from execution_tracker.timestamps import SECOND_NS
+from execution_tracker.timestamps import SECOND_NS, TICK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from execution_tracker.tracker import ExecutionTracker
 
-_TICK_NS = 1_000  # to which times are exact that were read from texts
 _EDGE = ("source_routine_id", "event_name", "target_routine_id")
 
 
@@ -133,7 +132,7 @@ def _traffic(
     # An event that is a recorded cause has no other links.
     recorded, inferred = ([waits[index] for index in indices if index in waits] for waits in (recorded_ns, inferred_ns))
     # What started before its cause was recorded elsewhere, by another clock: nobody knows how long it waited.
-    waits = sorted(max(wait_ns, 0) for wait_ns in recorded + inferred if wait_ns > -_TICK_NS)
+    waits = sorted(max(wait_ns, 0) for wait_ns in recorded + inferred if wait_ns > -TICK_NS)
     elapsed_ns = last.at_ns - first.at_ns
     return {
         "count": len(indices),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SECOND_NS = 1_000_000_000
+TICK_NS = 1_000  # to which times are exact that were read from texts
 # An offset that is the same at both ends of a quarter of an hour is so all the time: no zone changes it twice in one.
 _QUARTER_NS = 900 * SECOND_NS
 _NEVER_NS = -(10**30)

@@ -1,10 +1,16 @@
-"""The lanes of a trace: where each execution lies, so that all slices of a lane nest."""
+"""The lanes of a trace: where each execution lies, so that all slices of a lane nest.
+
+Files cut starts to the microsecond and keep durations to the nanosecond. So what followed or enclosed each other may
+seem to overlap by less than a tick.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
+
+from execution_tracker.timestamps import TICK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,9 +19,6 @@ if TYPE_CHECKING:
 
 NO_WORKER = "no worker"
 
-# Files cut starts to the microsecond and keep durations to the nanosecond. So what followed or enclosed each other may
-# seem to overlap by less than this.
-_TICK_NS = 1000
 _DEEPEST = 200  # Perfetto puts all that is below 512 levels on one
 
 Moment = tuple[int, int]  # nanoseconds, and the rank among what happens then
@@ -91,7 +94,7 @@ class Lanes:
 
     def holds(self, position: int, at_ns: int) -> bool:
         """Tell whether a moment lies in an execution, as far as a file can tell."""
-        return self.starts_ns[position] - _TICK_NS < at_ns < self.ends_ns[position] + _TICK_NS
+        return self.starts_ns[position] - TICK_NS < at_ns < self.ends_ns[position] + TICK_NS
 
     def ties(self, position: int) -> tuple[list[int], bool]:
         """Return the slices around one that end with it, and whether another begins then on its lane."""
@@ -123,13 +126,13 @@ class Lanes:
         if parent is None or lane is None or lane.worker != worker:
             return False
         start_ns, end_ns, until_ns = self.starts_ns[position], self.ends_ns[position], self.ends_ns[parent]
-        while lane.open and lane.open[-1] != parent and self.ends_ns[lane.open[-1]] - start_ns < _TICK_NS:
+        while lane.open and lane.open[-1] != parent and self.ends_ns[lane.open[-1]] - start_ns < TICK_NS:
             lane.until_ns = max(lane.until_ns, self.ends_ns[lane.open.pop()])
         if not lane.open or lane.open[-1] != parent or len(lane.open) >= _DEEPEST:
             return False
         # If both began at one moment, viewers would tie the arrows of the parent to the child.
         begin_ns = max(min(start_ns, until_ns - 1), lane.until_ns, self.starts_ns[parent] + 1)
-        if end_ns - until_ns >= _TICK_NS or begin_ns >= until_ns:
+        if end_ns - until_ns >= TICK_NS or begin_ns >= until_ns:
             return False
         self._put(position, lane, parent, begin_ns)
         self.ends_ns[position] = min(self.ends_ns[position], until_ns)
@@ -139,7 +142,7 @@ class Lanes:
         """Return the first lane of a worker on which nothing lies when an execution starts."""
         lanes, start_ns = self._lanes.setdefault(worker, []), self.starts_ns[position]
         free, busy = self._free.setdefault(worker, []), self._busy.setdefault(worker, [])
-        while busy and busy[0][0] - start_ns < _TICK_NS:
+        while busy and busy[0][0] - start_ns < TICK_NS:
             heappush(free, heappop(busy)[1])
         if not free:
             heappush(free, len(lanes))

@@ -14,6 +14,7 @@ from execution_tracker.report._units import (
     UNKNOWN,
     counted,
     duration,
+    duration_of,
     name_of,
     percentage,
     printable,
@@ -21,7 +22,6 @@ from execution_tracker.report._units import (
     some,
     text_of,
 )
-from execution_tracker.timestamps import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,13 +184,13 @@ def path_sentence(path: Path) -> str:
     if not path.steps:
         return ""
     worked_ns = sum(step.own_ns for step in path.steps)
-    worked, waited, run = map(_duration, (worked_ns, path.waited_ns, path.run_ns))
+    worked, waited, run = map(duration_of, (worked_ns, path.waited_ns, path.run_ns))
     steps = counted(len(path.steps), "execution")
     sentence = f"The critical path explains {percentage(path.explained)} of {run}: {worked} in {steps}"
     sentence += f", with {waited} of waiting" * (path.waited_ns > 0)
     if 100 * path.late_ns > path.run_ns:
         sentence += (
-            f". It begins {_duration(path.late_ns)} into the run: what its first execution waited for is not known"
+            f". It begins {duration_of(path.late_ns)} into the run: what its first execution waited for is not known"
         )
     if inferred := sum(step.link == EVENT for step in path.steps):
         is_are = "is" if inferred == 1 else "are"
@@ -227,10 +227,6 @@ def _times_as_latest(spans: list[tuple[int, int]]) -> list[int]:
             heappush(open_, -index)
         before = moment
     return times
-
-
-def _duration(time_ns: int) -> str:
-    return duration(time_ns / SECOND_NS)
 
 
 def slowest(timeline: _timeline.Timeline, count: int) -> list[_timeline.Execution]:
@@ -364,7 +360,7 @@ def failed_where(group: Failures, begin_ns: int | None) -> str:
     routines = [name if len(group.routines) == 1 else f"{name} ({count:,})" for name, count in group.routines.items()]
     where = [some(routines)]
     if group.first_start_ns is not None and begin_ns is not None:
-        since = _duration(group.first_start_ns - begin_ns)
+        since = duration_of(group.first_start_ns - begin_ns)
         where.append(f"{'first ' * (group.executions > 1)}{since} into the run")
     if params := params_of(group.first_params):
         where.append(f"with {params}")

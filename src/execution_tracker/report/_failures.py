@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker._metrics import named
 from execution_tracker._run import ERROR, EXECUTION_ID, PARAMS, START_NS, STATUS, WIDTH
-from execution_tracker.payloads import json_safe
-from execution_tracker.report._units import name_of, printable
+from execution_tracker.report._units import name_of, printable, whole_text
 
 if TYPE_CHECKING:
     from execution_tracker._run import Run
@@ -72,7 +71,7 @@ def failures(run: Run) -> list[Failures]:
         for status, error, start_ns, execution_id, params in zip(*columns, strict=True):
             if not is_failed(status):
                 continue
-            text = _text(error)
+            text = whole_text(error)
             if (described := known.get(text)) is None:
                 kind, message = _kind_and_message(text)
                 described = known[text] = kind, message, _PARTICULAR.sub("…", message)
@@ -117,7 +116,7 @@ def is_failed(status: Any) -> bool:
 
 def error_text(error: Any) -> str:
     """Return the error of a record as a text with all its lines; of a very long one, its head and its tail."""
-    text = _text(error)
+    text = whole_text(error)
     half = _MAX_TEXT // 2
     return text if len(text) <= _MAX_TEXT else f"{text[:half]}\n…\n{text[-half:]}"
 
@@ -136,10 +135,6 @@ def error_lines(error: str, limit: int, width: int) -> list[str]:
         tail = limit - head - 1
         lines[head:-tail] = [f"… {len(lines) - head - tail:,} more lines …"]
     return [printable(line, width) for line in lines]
-
-
-def _text(error: Any) -> str:
-    return error if type(error) is str else "" if error is None else str(json_safe(error))
 
 
 def _kind_and_message(text: str) -> tuple[str, str]:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-# Times that were read from texts are exact to a microsecond, so what starts in the microsecond in which another
-# execution ends may follow it in its lane.
-TICK_NS = 1_000
+from execution_tracker.timestamps import TICK_NS
 
 
 class Span(NamedTuple):
@@ -35,6 +33,7 @@ def lanes(spans: Sequence[Span]) -> tuple[list[int], int]:
     heights: list[int] = []  # by slot, which grows to the highest span in it
     slots = []
     for start_ns, end_ns, height in spans:
+        # What starts in the tick in which another one ends may have followed it: it may have its lane.
         while busy and busy[0][0] < start_ns + TICK_NS:
             heappush(free, heappop(busy)[1])
         if free:

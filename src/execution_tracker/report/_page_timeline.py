@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execution_tracker import _timeline
 from execution_tracker.report import _facts as facts
-from execution_tracker.report._lanes import TICK_NS, Span, lanes, nested_lanes
+from execution_tracker.report._lanes import Span, lanes, nested_lanes
 from execution_tracker.report._page_texts import Texts, text
 from execution_tracker.report._units import counted, percentage, text_of
-from execution_tracker.timestamps import SECOND_NS
+from execution_tracker.timestamps import SECOND_NS, TICK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ from typing import Any
 
 from execution_tracker import _timeline
 from execution_tracker.payloads import json_safe
+from execution_tracker.timestamps import SECOND_NS
 
 UNKNOWN = "-"
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
@@ -47,6 +48,11 @@ def duration(seconds: Any) -> str:
     if days >= 100:
         return f"{days:,.0f} d" if days < 1e6 else f"{days:.0e} d"
     return _two_units(round(seconds / _HOUR), 24, "d", "h")
+
+
+def duration_of(time_ns: int) -> str:
+    """Return a time in nanoseconds as :func:`duration` does one in seconds."""
+    return duration(time_ns / SECOND_NS)
 
 
 def _three_digits(value: float) -> str:
@@ -143,7 +149,11 @@ def name_of(routine_id: Any, limit: int = 200) -> str:
     return printable(name, limit) if name.strip() else "(no name)"
 
 
+def whole_text(value: Any) -> str:
+    """Return any value as a text, an empty one for None."""
+    return value if type(value) is str else "" if value is None else str(json_safe(value))
+
+
 def text_of(value: Any, limit: int = 200) -> str:
     """Return any value as a text on one line, its spaces and newlines as single spaces, to print."""
-    text = value if type(value) is str else "" if value is None else str(json_safe(value))
-    return printable(" ".join(text[:10_000].split()), limit)
+    return printable(" ".join(whole_text(value)[:10_000].split()), limit)

@@ -12,7 +12,6 @@ from execution_tracker.report import _facts as facts
 from execution_tracker.report import _units as units
 from execution_tracker.report import _verdict
 from execution_tracker.report._failures import Failures, error_lines, failures
-from execution_tracker.timestamps import SECOND_NS
 
 try:
     from rich.console import Console, Group
@@ -180,9 +179,9 @@ def _slowest(timeline: _timeline.Timeline, width: int) -> list[Any]:
     statuses = [units.text_of(each.status, 20) for each in slowest]
     params = [facts.params_of(each.params) for each in slowest]
     columns = [
-        Column("Took", [number(_duration(each.elapsed_ns or 0)) for each in slowest]),
+        Column("Took", [number(units.duration_of(each.elapsed_ns or 0)) for each in slowest]),
         Column("Routine", [Name(units.name_of(each.routine_id)) for each in slowest]),
-        Column("Started after", [number(_duration(each.start_ns - begin_ns)) for each in slowest], 1),
+        Column("Started after", [number(units.duration_of(each.start_ns - begin_ns)) for each in slowest], 1),
     ]
     if any(status != "completed" for status in statuses):
         styles = {"completed": "dim", "failed": "red"}
@@ -237,7 +236,10 @@ def _critical_path(path: facts.Path, width: int) -> list[Any]:
         Column("Step", [number(f"{place:,}") for place, _ in shown]),
         Column("Routine", [Name(units.name_of(step.execution.routine_id)) for _, step in shown]),
         Column("Link", [Folded(facts.LINKS[step.link], 2, 12, "dim") for _, step in shown]),
-        Column("Waited", [number(_duration(step.waited_ns) if step.waited_ns else "", "yellow") for _, step in shown]),
+        Column(
+            "Waited",
+            [number(units.duration_of(step.waited_ns) if step.waited_ns else "", "yellow") for _, step in shown],
+        ),
         Column("Took", [number(_took(step)) for _, step in shown]),
         Column("", [_step_bar(step, path, width // 5) for _, step in shown], 1),
     ]
@@ -250,17 +252,13 @@ def _critical_path(path: facts.Path, width: int) -> list[Any]:
 
 
 def _took(step: facts.Step) -> str:
-    return units.UNKNOWN if step.execution.elapsed_ns is None else _duration(step.execution.elapsed_ns)
+    return units.UNKNOWN if step.execution.elapsed_ns is None else units.duration_of(step.execution.elapsed_ns)
 
 
 def _step_bar(step: facts.Step, path: facts.Path, width: int) -> Bar:
     moments = step.since_ns, step.execution.start_ns, step.end_ns
     since, start, end = (max(moment_ns - path.begin_ns, 0) / (path.length_ns or 1) for moment_ns in moments)
     return Bar([(since, start, "╌", "yellow"), (start, end, "━", "cyan")], width)
-
-
-def _duration(time_ns: int) -> str:
-    return units.duration(time_ns / SECOND_NS)
 
 
 def _waits(edges: list[dict[str, Any]], numbers: Metrics, width: int) -> list[Any]:
@@ -302,7 +300,7 @@ def _workers(workers: list[facts.Worker], numbers: Metrics, width: int) -> list[
     columns = [
         Column("Worker", [Name(worker.name) for worker in shown]),
         Column("Executions", [number(f"{worker.executions:,}") for worker in shown]),
-        Column("Busy for", [number(_duration(worker.busy_ns)) for worker in shown]),
+        Column("Busy for", [number(units.duration_of(worker.busy_ns)) for worker in shown]),
         Column("Busy", [number(units.percentage(worker.busy)) for worker in shown]),
         Column("", [Bar([(0.0, worker.busy, "━", "cyan")], width // 5) for worker in shown], 1),
     ]
