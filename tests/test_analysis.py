@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
-from execution_tracker._timeline import timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.analysis import compare, critical_path, event_edges
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -62,7 +62,7 @@ def in_seconds(time_ns: int) -> float:
 
 def led(tracker: ExecutionTracker) -> list[tuple[float, Any, float, bool]]:
     """Return for each link the second of its event, routine and start of its execution, and whether it is inferred."""
-    timeline = timeline_of(tracker._run())
+    timeline = Timeline(tracker._run())
     executions, emissions, links = timeline.executions, timeline.emissions, timeline.links
     return [
         (
@@ -77,7 +77,7 @@ def led(tracker: ExecutionTracker) -> list[tuple[float, Any, float, bool]]:
 
 def emitters(tracker: ExecutionTracker) -> list[float | None]:
     """Return for each event the start of the execution that emitted it."""
-    timeline = timeline_of(tracker._run())
+    timeline = Timeline(tracker._run())
     return [
         None if emission.source is None else in_seconds(timeline.executions[emission.source].start_ns)
         for emission in timeline.emissions
@@ -156,7 +156,7 @@ def test_the_recorded_emitter_of_an_event_is_never_guessed() -> None:
     loaded = ExecutionTracker()
     loaded.deserialize(tracker.serialize())
     for each in (tracker, loaded):
-        assert [emission.source for emission in timeline_of(each._run()).emissions] == [0, 1, None]
+        assert [emission.source for emission in Timeline(each._run()).emissions] == [0, 1, None]
 
 
 def test_ids_that_are_no_texts_join_before_and_after_a_file() -> None:
@@ -175,7 +175,7 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
     tracker = run([("a", 0, 1), ("a", 2, 3)], [event("a", 0, "a"), event("a", 1, "a")])
     tracker.routine_executions["a"][0]["start_time"] = "yesterday"
     del tracker.event_flow[0]["timestamp"]
-    timeline = timeline_of(tracker._run())
+    timeline = Timeline(tracker._run())
     assert [timeline.execution_texts(execution)[0] for execution in timeline.executions] == [at(2)]
     assert [timeline.emission_text(emission) for emission in timeline.emissions] == [at(1)]
 
@@ -196,7 +196,7 @@ def test_records_that_have_no_readable_time_are_left_out() -> None:
 def test_an_execution_took_its_execution_time_or_else_what_its_texts_tell(fields: Any, elapsed_ns: int | None) -> None:
     tracker = run([("a", 1, 3)])
     tracker.routine_executions["a"][0].update(fields)
-    assert timeline_of(tracker._run()).executions[0].elapsed_ns == elapsed_ns
+    assert Timeline(tracker._run()).executions[0].elapsed_ns == elapsed_ns
 
 
 def test_ids_in_records_may_be_anything() -> None:
@@ -397,7 +397,7 @@ runs = st.builds(
 
 @given(runs)
 def test_links_are_what_the_rules_of_the_contract_say(tracker: ExecutionTracker) -> None:
-    timeline = timeline_of(tracker._run())
+    timeline = Timeline(tracker._run())
     executions, emissions, links = timeline.executions, timeline.emissions, timeline.links
     expected = set()
     for source in "abc":
@@ -448,4 +448,4 @@ def test_the_steps_of_a_critical_path_follow_each_other_up_to_the_last_end(track
 def test_every_event_is_in_one_edge(tracker: ExecutionTracker) -> None:
     edges = event_edges(tracker)
     assert sum(edge["count"] for edge in edges) == len(tracker.event_flow)
-    assert sum(edge["caused"] for edge in edges) == len({link.emission for link in timeline_of(tracker._run()).links})
+    assert sum(edge["caused"] for edge in edges) == len({link.emission for link in Timeline(tracker._run()).links})

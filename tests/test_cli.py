@@ -148,13 +148,13 @@ def test_each_view_puts_the_run_on_the_time_axis_once(
     call_here: Any, file: Path, arguments: list[str], monkeypatch: Any
 ) -> None:
     made: list[Any] = []
-    timeline_of = _timeline.timeline_of
+    timeline_class = _timeline.Timeline
 
     def counted(run: Any) -> Any:
         made.append(run)
-        return timeline_of(run)
+        return timeline_class(run)
 
-    monkeypatch.setattr(_timeline, "timeline_of", counted)
+    monkeypatch.setattr(_timeline, "Timeline", counted)
     assert call_here(*arguments, file)[0] == 0
     assert len(made) == 1
 

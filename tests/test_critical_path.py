@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
 from execution_tracker._critical_path import LINKS, path_of
-from execution_tracker._timeline import Timeline, timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.analysis import critical_path
 
 BEGIN = 1_700_000_000
@@ -126,7 +126,7 @@ def obvious_path(timeline: Timeline) -> list[tuple[int, str | None]]:
 
 @given(executions, events, st.sampled_from([1.0, 1e-3, 1e-6]))
 def test_the_path_is_what_an_obvious_search_finds(executions: list[Any], events: list[Any], unit: float) -> None:
-    timeline = timeline_of(run(executions, events, unit)._run())
+    timeline = Timeline(run(executions, events, unit)._run())
     assert [(step.position, step.link) for step in path_of(timeline)] == obvious_path(timeline)
 
 
@@ -135,7 +135,7 @@ def test_the_path_is_what_an_obvious_search_finds(executions: list[Any], events:
 
 def explained(tracker: ExecutionTracker) -> float:
     """Return the part of the run in which an execution on the path ran."""
-    timeline = timeline_of(tracker._run())
+    timeline = Timeline(tracker._run())
     spans = sorted((each.start_ns, each.end_ns or 0) for each in map(timeline.execution, positions(timeline)))
     worked_ns = until_ns = 0
     for start_ns, end_ns in spans:

@@ -24,7 +24,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
-from execution_tracker._timeline import Timeline, timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.export.chrome_trace import to_chrome_trace, write_chrome_trace
 
 BEGIN = datetime(2026, 1, 31, 12, tzinfo=timezone.utc)
@@ -81,7 +81,7 @@ def run(executions: list[dict[str, Any]], events: list[dict[str, Any]] = []) -> 
 
 
 def timeline(tracker: ExecutionTracker) -> Timeline:
-    return timeline_of(tracker._run())
+    return Timeline(tracker._run())
 
 
 class Shown:

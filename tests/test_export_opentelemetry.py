@@ -23,7 +23,7 @@ from runs import event as event_of_nobody
 from runs import run as run_without_ids
 
 from execution_tracker import ExecutionTracker, TrackerError
-from execution_tracker._timeline import Timeline, timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.export.opentelemetry import SpanExport, export_spans
 from execution_tracker.timestamps import SECOND_NS
 
@@ -64,7 +64,7 @@ def run(executions: list[dict[str, Any]], events: list[dict[str, Any]] = []) -> 
 
 
 def timeline(tracker: ExecutionTracker) -> Timeline:
-    return timeline_of(tracker._run())
+    return Timeline(tracker._run())
 
 
 def recorded(count: int) -> ExecutionTracker:

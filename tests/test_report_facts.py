@@ -8,14 +8,14 @@ import pytest
 from runs import event, execution, run, story
 
 from execution_tracker import ExecutionTracker
-from execution_tracker._timeline import timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.analysis import event_edges
 from execution_tracker.report import _facts as facts
 from execution_tracker.report._failures import failures
 
 
 def timeline(*executions: dict[str, Any], events: Any = ()) -> Any:
-    return timeline_of(run([*executions], [*events])._run())
+    return Timeline(run([*executions], [*events])._run())
 
 
 def sentence(*executions: dict[str, Any], events: Any = ()) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runs import execution, run, story
 
 from execution_tracker import ExecutionTracker
-from execution_tracker._timeline import timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.report import _facts as facts
 
 
@@ -83,7 +83,7 @@ def test_a_notebook_shows_the_headline_what_failed_and_the_routines_by_self_time
 
 def test_a_notebook_says_in_the_words_of_the_other_reports_why_it_took_so_long() -> None:
     texts = shown(story()).texts
-    timeline = timeline_of(story()._run())
+    timeline = Timeline(story()._run())
     assert facts.path_sentence(facts.critical_path(timeline)) in texts
     assert facts.concurrency(story().get_performance_metrics()) in texts
 

@@ -11,7 +11,7 @@ from execution_tracker._comparison import compare_runs
 from execution_tracker._critical_path import path_of
 from execution_tracker._metrics import percentile
 from execution_tracker._run import NAME, SOURCE, TARGET, hashable, run_of
-from execution_tracker._timeline import Timeline, timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.collector import built_at_once
 from execution_tracker.timestamps import SECOND_NS, TICK_NS
 
@@ -50,7 +50,7 @@ def critical_path(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     >>> [(step["routine_id"], step["link"], step["wait_time"]) for step in critical_path(tracker)]
     [('parse', None, 0.0), ('count', 'worker', 0.5)]
     """
-    return critical_path_in(timeline_of(run_of(tracker)))
+    return critical_path_in(Timeline(run_of(tracker)))
 
 
 def critical_path_in(timeline: Timeline) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ def event_edges(tracker: ExecutionTracker) -> list[dict[str, Any]]:
     >>> [(edge["source_routine_id"], edge["target_routine_id"], edge["count"]) for edge in event_edges(tracker)]
     [('parse', 'count', 2)]
     """
-    return event_edges_in(timeline_of(run_of(tracker)))
+    return event_edges_in(Timeline(run_of(tracker)))
 
 
 def event_edges_in(timeline: Timeline) -> list[dict[str, Any]]:

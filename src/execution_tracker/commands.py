@@ -79,7 +79,7 @@ def report(run: tuple[str, ...], as_json: bool) -> None:
 
 def _report_data(tracker: ExecutionTracker) -> dict[str, Any]:
     run = tracker._run()
-    timeline = _timeline.timeline_of(run)
+    timeline = _timeline.Timeline(run)
     failed = [
         execution_record(routine_id, row, run.clock)
         for routine_id, routine in run.routines.items()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker._metrics import named
 from execution_tracker._run import emitted_ids, run_of
-from execution_tracker._timeline import Timeline, timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.collector import built_at_once
 from execution_tracker.export import bounded, filled, text
 from execution_tracker.export._lanes import Lanes, Moment
@@ -120,7 +120,7 @@ def _pieces(trace: dict[str, Any]) -> Iterator[str]:
 def _trace(tracker: ExecutionTracker) -> dict[str, Any]:
     """Return the trace of a run with an iterator for its events."""
     run, flow_id = run_of(tracker), text(tracker.flow_id)
-    timeline = timeline_of(run)
+    timeline = Timeline(run)
     begun = [(first.start_ns, timeline.execution_texts(first)[0]) for first in timeline.executions[:1]]
     begun += [(first.at_ns, timeline.emission_text(first)) for first in timeline.emissions[:1]]
     begin_ns, begin = min(begun, default=(0, None), key=itemgetter(0))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from execution_tracker._metrics import named
 from execution_tracker._run import run_of
-from execution_tracker._timeline import timeline_of
+from execution_tracker._timeline import Timeline
 from execution_tracker.errors import TrackerError
 from execution_tracker.export import filled, text
 from execution_tracker.payloads import as_key, json_safe
@@ -171,7 +171,7 @@ class SpanExport:
         if self._is_closed:
             raise TrackerError("this export is closed; make another one to send the run again")
         run, taken = run_of(self._tracker), 0
-        timeline = timeline_of(run)
+        timeline = Timeline(run)
         with _failures_named():
             tracer = self._provider.get_tracer("execution_tracker")
             flusher = _Flusher(self._provider, tracer)

@@ -69,7 +69,7 @@ def html_text(tracker: ExecutionTracker) -> str:
     """
     run = tracker._run()
     numbers = _metrics.metrics_of(tracker.flow_id, run)
-    timeline = _timeline.timeline_of(run)
+    timeline = _timeline.Timeline(run)
     unplaced = run.executions - len(timeline.start_ns)
     parts = [
         f'<div style="font-weight:bold">{escape(units.text_of(tracker.flow_id) or facts.NO_NAME)}</div>',

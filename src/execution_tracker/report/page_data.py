@@ -36,7 +36,7 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     names = _metrics.named(run.routines)
     numbers = _metrics.metrics_of("", _numbered(run, names))
     routines = [numbers["routines"].get(str(number)) for number in range(len(names))]
-    timeline = _timeline.timeline_of(run)
+    timeline = _timeline.Timeline(run)
     path = facts.critical_path(timeline)
     routine_of = {routine_id: number for number, routine_id in enumerate(names)}
     drawn = drawn_of(timeline, path)

@@ -70,7 +70,7 @@ def print_report(tracker: ExecutionTracker, console: Console | None = None) -> N
     sections: list[list[Any]] = [[Name(name, "bold"), Text(facts.subtitle(run, numbers), style="dim")]]
     unplaced = 0
     if numbers["total_executions"] or numbers["total_events"]:
-        timeline = _timeline.timeline_of(run)
+        timeline = _timeline.Timeline(run)
         unplaced = run.executions - len(timeline.start_ns)
         sections += [
             _headline(numbers, console.width),
