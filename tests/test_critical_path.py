@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execution_tracker import ExecutionTracker
-from execution_tracker._critical_path import LINKS, path_of
+from execution_tracker._critical_path import RANKED, path_of
 from execution_tracker._timeline import Timeline
 from execution_tracker.analysis import critical_path
 
@@ -103,22 +103,22 @@ def obvious_path(timeline: Timeline) -> list[tuple[int, str | None]]:
             and us(every[each.source].start_ns) <= us(each.at_ns)
         ]
         if came:
-            candidates.append((came[-1][0], LINKS.index("event" if inferred[0] else "caused_by"), came[-1][1]))
+            candidates.append((came[-1][0], RANKED.index("event" if inferred[0] else "caused_by"), came[-1][1]))
         for other, each in enumerate(every):
             if each.execution_id == own.parent_id and us(each.start_ns) <= us(own.start_ns):
-                candidates.append((us(each.start_ns), LINKS.index("parent"), other))
+                candidates.append((us(each.start_ns), RANKED.index("parent"), other))
         before = [
             (us(each.end_ns), other)
             for other, each in enumerate(every[:position])
             if each.worker == own.worker is not None and each.end_ns is not None and us(each.end_ns) <= us(own.start_ns)
         ]
         if before:
-            candidates.append((max(before)[0], LINKS.index("worker"), max(before)[1]))
+            candidates.append((max(before)[0], RANKED.index("worker"), max(before)[1]))
         if not candidates:
             path.append((position, None))
             break
         _, rank, source = max(candidates)
-        path.append((position, LINKS[rank]))
+        path.append((position, RANKED[rank]))
         position = source
     path.reverse()
     return [(path[0][0], None), *path[1:]]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from execution_tracker._timeline import Timeline
 
 # How a step hangs on the one before. Of what came at one moment the later of these is known better.
-EVENT, WORKED, PARENT, CAUSED_BY = LINKS = "event", "worker", "parent", "caused_by"
+EVENT, WORKED, PARENT, CAUSED_BY = RANKED = "event", "worker", "parent", "caused_by"
 _EVENT, _WORKED, _PARENT, _CAUSED_BY = range(4)
 
 
@@ -26,7 +26,9 @@ class Step(NamedTuple):
     at_ns: int  # from when on it waited
 
 
-_Candidate = tuple[float, int, Any]  # what an execution may have waited for: when (µs), its rank in LINKS, its position
+_Candidate = tuple[
+    float, int, Any
+]  # what an execution may have waited for: when (µs), its rank in RANKED, its position
 _NOTHING: _Candidate = -inf, -1, -1
 
 
@@ -65,7 +67,7 @@ class _Search:
             rank == _WORKED and parent is not None and self.timeline.workers[parent] == self.timeline.workers[position]
         )
         at_ns = start_ns if is_called or at_us == start_us else int(at_us) * 1000
-        return Step(position, LINKS[rank], at_ns), before
+        return Step(position, RANKED[rank], at_ns), before
 
     def _came(self, position: int, start_us: int) -> _Candidate:
         """Return the latest event that led to an execution and whose emitter is known."""

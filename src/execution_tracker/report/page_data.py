@@ -40,7 +40,7 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     path = facts.critical_path(timeline)
     routine_of = {routine_id: number for number, routine_id in enumerate(names)}
     drawn = drawn_of(timeline, path)
-    texts = Texts()
+    texts, flow = Texts(), text(tracker.flow_id)
     by_name = {name: routine for name, routine in zip(names.values(), routines, strict=True) if routine}
     largest = nlargest(MAX_OWN, range(len(names)), key=lambda number: _weight(routines[number]))
     shown = [text(name) for name in names.values()]
@@ -49,7 +49,7 @@ def page_data(tracker: ExecutionTracker) -> dict[str, Any]:
     edges = analysis.event_edges_in(timeline)
     slowest = (drawn.numbers.get(each.execution_id) for each in facts.slowest(timeline, MAX_SLOWEST))
     return {
-        "flow": text(tracker.flow_id) if text(tracker.flow_id).strip() else facts.NO_NAME,
+        "flow": flow if flow.strip() else facts.NO_NAME,
         "subtitle": facts.subtitle(run, numbers),
         "headline": [*facts.headline(numbers).items()],
         "numbers": {key: number for key, number in numbers.items() if isinstance(number, int | float)},
